@@ -1,0 +1,155 @@
+"""What the user asked for, checked and made definite: which repo, where to, over which line, how patiently."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+from qwen_fetch import errors
+from qwen_fetch.errors import Problem
+
+__all__ = ["DEFAULT_REPO", "Settings", "Transport", "TransportChoice"]
+
+DEFAULT_REPO = "Qwen/Qwen-Image-Edit"
+
+Transport = Literal["xet", "http"]
+TransportChoice = Literal["auto", "xet", "http"]
+
+_DAY = 86_400
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9][\w./+-]{0,254}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One request, valid by construction.
+
+    Attributes:
+        repo_id: ``owner/name`` on the Hub.
+        revision: Branch, tag or commit.
+        cache_dir: The Hub cache (the folder that holds ``models--…``); None: what the environment says.
+        endpoint: The Hub's address, ``https://host``; None: what the environment says.
+        token: The user's token; None: what the environment or the login says.
+        include: Globs over repo paths; empty means all.
+        exclude: Globs over repo paths.
+        max_workers: Connections.
+        transport: How weights travel.
+        timeout: Seconds for a connection and for an answer about metadata.
+        stall_timeout: Seconds without a byte after which a connection is given up.
+        max_retries: Tries in a row without a new byte on disk before giving up.
+        limit_rate: Bytes per second of all connections together; None: no limit.
+
+    Raises:
+        Problem: (usage) a value makes no sense.
+    """
+
+    repo_id: str = DEFAULT_REPO
+    revision: str = "main"
+    cache_dir: Path | None = None
+    endpoint: str | None = None
+    token: str | None = field(default=None, repr=False)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    max_workers: int = 4
+    transport: TransportChoice = "auto"
+    timeout: float = 15.0
+    stall_timeout: float = 30.0
+    max_retries: int = 10
+    limit_rate: int | None = None
+
+    def __post_init__(self) -> None:  # noqa: D105 - see the class
+        url = urlsplit(self.endpoint or "https://huggingface.co")
+        checks = (
+            (_is_repo_id(self.repo_id), f"--repo-id wants owner/name, not {self.repo_id!r}"),
+            (_is_revision(self.revision), f"--revision wants a branch, a tag or a commit, not {self.revision!r}"),
+            (0 < self.timeout <= _DAY, f"--timeout wants seconds, above 0 and at most a day, not {self.timeout:g}"),
+            (
+                0 < self.stall_timeout <= _DAY,
+                f"--stall-timeout wants seconds, above 0 and at most a day, not {self.stall_timeout:g}",
+            ),
+            (1 <= self.max_workers <= 64, f"--max-workers wants 1 to 64 connections, not {self.max_workers}"),
+            (self.max_retries >= 1, f"--max-retries wants at least 1 try, not {self.max_retries}"),
+            (
+                self.limit_rate is None or self.limit_rate >= 1024,
+                f"--limit-rate wants at least 1K bytes a second, not {self.limit_rate}",
+            ),
+            (
+                self.transport in get_args(TransportChoice),
+                f"--transport wants auto, xet or http, not {self.transport!r}",
+            ),
+            (
+                url.scheme in {"http", "https"} and url.hostname and not url.query and not url.username,
+                f"--endpoint wants an address such as https://huggingface.co, not {url.scheme}://{url.hostname}…",
+            ),
+        )
+        for right, detail in checks:
+            if not right:
+                raise Problem(errors.USAGE, detail=f"{detail}.")
+
+    @property
+    def hub_cache(self) -> Path:
+        """The cache folder, absolute."""
+        if self.cache_dir is not None:
+            return self.cache_dir.expanduser().resolve()
+        from huggingface_hub import constants  # noqa: PLC0415 - reads the environment, so not before it is settled
+
+        return Path(constants.HF_HUB_CACHE).expanduser().resolve()
+
+    @property
+    def hub_endpoint(self) -> str:
+        """The Hub's address, without a slash at the end."""
+        if self.endpoint is not None:
+            return self.endpoint.rstrip("/")
+        from huggingface_hub import constants  # noqa: PLC0415 - as above
+
+        return str(constants.ENDPOINT)
+
+    @property
+    def host(self) -> str:
+        """The Hub's host name, for messages."""
+        return urlsplit(self.hub_endpoint).hostname or self.hub_endpoint
+
+    def command(self, *more: str) -> str:
+        """A command line that repeats this request, for the user to copy; never holds the token."""
+        words = [_program()]
+        if self.repo_id != DEFAULT_REPO:
+            words += ["--repo-id", self.repo_id]
+        if self.revision != "main":
+            words += ["--revision", self.revision]
+        if self.cache_dir is not None:
+            words += ["--cache-dir", _quoted(str(self.cache_dir))]
+        if self.include:
+            words += ["--selective", *map(_quoted, self.include)]
+        if self.exclude:
+            words += ["--exclude", *map(_quoted, self.exclude)]
+        return " ".join([*words, *more])
+
+
+def _is_repo_id(text: str) -> bool:
+    return bool(_REPO_ID.fullmatch(text)) and ".." not in text and "--" not in text
+
+
+def _is_revision(text: str) -> bool:
+    return bool(_REVISION.fullmatch(text)) and ".." not in text
+
+
+def _program() -> str:
+    """How the user starts this program, so that a proposed command can be copied as it is."""
+    started = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path("qwen-fetch")
+    if started.name == "__main__.py":
+        return "python -m qwen_fetch"
+    if started.suffix == ".py":
+        return f"python {_quoted(os.path.relpath(started))}"
+    return "qwen-fetch"
+
+
+def _quoted(word: str) -> str:
+    """A word as a shell of this operating system wants it."""
+    if re.fullmatch(r"[\w@%+=:,./\\-]+" if os.name == "nt" else r"[\w@%+=:,./-]+", word, re.ASCII):
+        return word
+    return f'"{word}"' if os.name == "nt" else "'" + word.replace("'", "'\"'\"'") + "'"

@@ -1,0 +1,39 @@
+"""Bytes and seconds as people write and read them."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["parse_bytes", "size_text", "time_text"]
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes from ``20M``, ``1.5G``, ``800k`` or ``64MiB``: powers of 1000, or of 1024 with an ``i``.
+
+    Raises:
+        ValueError: It is not such a number.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?|)b?(?:/s)?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise ValueError(f"not a number of bytes: {text!r}")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def size_text(count: float) -> str:
+    """Bytes for people: ``57.7 GB``, in powers of 1000 as the Hub and disk makers count."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if abs(count) < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} TB"
+
+
+def time_text(seconds: float) -> str:
+    """A duration for people."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"

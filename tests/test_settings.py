@@ -1,0 +1,78 @@
+"""Settings are valid by construction; bad input is one clear line and exit code 2."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwen_fetch.errors import ExitCode, Problem
+from qwen_fetch.settings import Settings
+from qwen_fetch.units import parse_bytes, size_text, time_text
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("repo_id", "../../etc"),
+        ("repo_id", "a/b/c"),
+        ("repo_id", "owner--name"),
+        ("repo_id", ""),
+        ("revision", "../main"),
+        ("revision", ""),
+        ("timeout", 0.0),
+        ("timeout", -1.0),
+        ("timeout", float("nan")),
+        ("timeout", float("inf")),
+        ("stall_timeout", 0.0),
+        ("max_workers", 0),
+        ("max_workers", 1000),
+        ("max_retries", 0),
+        ("limit_rate", 0),
+        ("transport", "ftp"),
+        ("endpoint", "huggingface.co"),
+        ("endpoint", "ftp://huggingface.co"),
+        ("endpoint", "https://user:secret@huggingface.co"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(option: str, value: Any) -> None:
+    with pytest.raises(Problem) as caught:
+        Settings(**{option: value})
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert "--" + option.replace("_", "-") in caught.value.what
+    assert "\n" not in caught.value.what
+    assert "secret" not in caught.value.what or option != "endpoint"
+
+
+def test_the_command_to_go_on_repeats_the_request_without_the_token() -> None:
+    settings = Settings(repo_id="a/b", cache_dir=Path("my cache"), include=("*.json",), token="hf_secret")
+    command = settings.command("--cleanup")
+    assert "--repo-id a/b" in command
+    assert "'my cache'" in command or '"my cache"' in command
+    assert command.endswith("--cleanup")
+    assert "hf_secret" not in command
+    assert "hf_secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("20M", 20_000_000), ("1.5G", 1_500_000_000), ("800k", 800_000), ("64MiB", 64 << 20), ("5000", 5000)],
+)
+def test_bytes_as_people_write_them(text: str, count: int) -> None:
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-5M", "5X", "M", "1e6"])
+def test_what_is_no_number_of_bytes(text: str) -> None:
+    with pytest.raises(ValueError, match="not a number of bytes"):
+        parse_bytes(text)
+
+
+def test_sizes_and_times_for_people() -> None:
+    assert [size_text(n) for n in (0, 999, 1000, 57_718_778_989, 10**15)] == [
+        "0 B",
+        "999 B",
+        "1.0 KB",
+        "57.7 GB",
+        "1000.00 TB",
+    ]
+    assert [time_text(s) for s in (3, 59.4, 600, 5400, 40_000)] == ["3 s", "59 s", "10 min", "1 h 30 min", "11 h 7 min"]
