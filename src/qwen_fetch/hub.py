@@ -1,0 +1,202 @@
+"""The Hub client: the few calls of `huggingface_hub` that this program makes, each with a bound on its wait.
+
+The only importer of `HfApi` and `snapshot_download`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from functools import cached_property
+from math import ceil
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from huggingface_hub import HfApi
+    from tqdm.asyncio import tqdm_asyncio
+
+    from qwen_fetch.settings import Settings
+
+__all__ = ["Hub"]
+
+T = TypeVar("T")
+
+
+class Hub:
+    """One repo on one Hub, as `huggingface_hub` sees it.
+
+    Args:
+        settings: Repo, revision, cache, endpoint, token, timeouts.
+        tick: Called a few times a second while a call is under way; what it raises ends the wait.
+        note: Told what the client would have logged.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tick: Callable[[], None] = lambda: None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.settings = settings
+        self._tick = tick
+        # The client reads these once, at its first import; what the user has set stays.
+        os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", str(ceil(settings.timeout)))
+        os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", str(ceil(settings.stall_timeout)))
+        import huggingface_hub.utils.logging  # noqa: F401, PLC0415 - makes its log handler, which is replaced next
+
+        logger = logging.getLogger("huggingface_hub")
+        logger.handlers[:] = [_Notes(note)]
+        logger.propagate = False
+
+    @cached_property
+    def token(self) -> str | None:
+        """The token to send to the endpoint: the user's, or what the environment or the login holds."""
+        if self.settings.token is not None:
+            return self.settings.token or None
+        from huggingface_hub import get_token  # noqa: PLC0415 - heavy, and only needed online
+
+        return get_token()
+
+    @cached_property
+    def _api(self) -> HfApi:
+        from huggingface_hub import HfApi  # noqa: PLC0415 - as above
+
+        return HfApi(endpoint=self.settings.hub_endpoint, token=self.token or False)
+
+    def resolve(self, *, keep: bool) -> str:
+        """The commit that the revision stands for: one request.
+
+        Args:
+            keep: Also record it in the cache's ``refs``. Then, with the Hub out of reach, the commit
+                recorded last is taken, and noted.
+        """
+        settings = self.settings
+        if keep:
+            resolved = self._bounded(
+                lambda: self._api.resolve_revision(
+                    settings.repo_id, revision=settings.revision, cache_dir=settings.hub_cache
+                ),
+                settings.timeout,
+            )
+            return resolved.resolved
+        info = self._bounded(
+            lambda: self._api.repo_info(settings.repo_id, revision=settings.revision), settings.timeout
+        )
+        return str(info.sha)
+
+    def tree(self, commit: str) -> Iterator[tuple[Any, ...]]:
+        """Path, size, git blob id, sha256 and Xet hash (or None) of each file at a commit: one request."""
+        from huggingface_hub import RepoFile  # noqa: PLC0415 - heavy, only online
+
+        entries = self._bounded(
+            lambda: list(self._api.list_repo_tree(self.settings.repo_id, revision=commit, recursive=True)),
+            self.settings.timeout,
+        )
+        for entry in entries:
+            if isinstance(entry, RepoFile):
+                yield entry.path, entry.size, entry.blob_id, entry.lfs and entry.lfs.sha256, entry.xet_hash
+
+    def link(
+        self,
+        commit: str,
+        paths: Sequence[str],
+        *,
+        again: bool = False,
+    ) -> Path:
+        """Let `snapshot_download` finish: refs, tree, pointers, and whatever of `paths` is small or missing.
+
+        Args:
+            commit: The pinned commit.
+            paths: Files to link; those whose blob stands in the cache cost no request.
+            again: Fetch these files even if they are there.
+
+        Returns:
+            The snapshot's folder. That it was returned proves nothing about what is in it.
+        """
+        from pathlib import Path  # noqa: PLC0415
+
+        from huggingface_hub import ResolvedRevision, snapshot_download  # noqa: PLC0415 - heavy, only online
+
+        settings = self.settings
+        folder = self._bounded(
+            lambda: snapshot_download(
+                settings.repo_id,
+                revision=ResolvedRevision(commit, settings.revision, settings.repo_id),
+                cache_dir=settings.hub_cache,
+                endpoint=settings.hub_endpoint,
+                token=self.token or False,
+                etag_timeout=settings.timeout,
+                allow_patterns=[_literal(path) for path in paths],
+                max_workers=settings.max_workers,
+                tqdm_class=_silent_tqdm(),
+                force_download=again,
+            ),
+            None,  # its downloads have timeouts of their own
+        )
+        return Path(folder)
+
+    def _bounded(self, call: Callable[[], T], bound: float | None) -> T:
+        """Run a call in a thread of its own, so that it can be left: at its time limit, or when asked to stop.
+
+        The client's metadata calls have no timeout of their own.
+
+        Raises:
+            TimeoutError: No answer within `bound` seconds (None: never).
+            BaseException: What the call or the tick raised.
+        """
+        box: list[T] = []
+        failure: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                box.append(call())
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                failure.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        waited = 0.0
+        while thread.is_alive():
+            thread.join(0.1)
+            waited += 0.1
+            self._tick()
+            if bound is not None and waited > bound and thread.is_alive():
+                raise TimeoutError(f"no answer within {bound:g} s")
+        if failure:
+            raise failure[0]
+        return box[0]
+
+
+class _Notes(logging.Handler):
+    """Hands the client's warnings on, instead of letting it write between the lines of this program."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if not text.startswith("No files matched"):  # asked for: see `snapshot.fetch`
+            self._note(text)
+
+
+def _literal(path: str) -> str:
+    """A glob that matches just this path."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in path)
+
+
+def _silent_tqdm() -> type[tqdm_asyncio[Any]]:
+    from tqdm.auto import tqdm  # noqa: PLC0415 - 0.05 s that --help need not pay
+
+    class Silent(tqdm):  # type: ignore[type-arg]
+        """A bar that counts and shows nothing."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.pop("name", None)
+            super().__init__(*args, **(kwargs | {"disable": True}))
+
+    return Silent

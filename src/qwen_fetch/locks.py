@@ -1,0 +1,102 @@
+"""The Hub client's locks, one per blob, and who holds them.
+
+The lock itself is the client's own library on the client's own path, so every Hub client respects it.
+Beside a lock that this program takes lies a note that names the process; other holders are found in
+the kernel's list where there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, SoftFileLock, Timeout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from filelock import BaseFileLock
+
+    from qwen_fetch.snapshot import RepoFile
+    from qwen_fetch.store import Store
+
+__all__ = ["BlobLock", "holder"]
+
+_MODE = 0o664  # the client's: people who share a cache can wait for each other
+
+
+class BlobLock:
+    """The lock of one blob.
+
+    Args:
+        store: The repo's place in the cache.
+        file: The file whose blob is to be written.
+    """
+
+    def __init__(self, store: Store, file: RepoFile) -> None:
+        self._path = store.locks / f"{file.digest.hex}.lock"
+        self._note = _note(self._path)
+        self._lock: BaseFileLock | None = None
+
+    def take(self) -> bool:
+        """Take it if it is free, without waiting.
+
+        Raises:
+            OSError: The lock file cannot be made.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        for kind in (FileLock, SoftFileLock):
+            lock = kind(self._path, mode=_MODE, thread_local=False)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                return False
+            except NotImplementedError:
+                continue  # no flock on this file system: the client falls back to the same soft lock
+            self._lock = lock
+            note = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+            with suppress(OSError):
+                self._note.write_text(json.dumps(note), encoding="utf-8")
+            return True
+        return False
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._lock is not None:
+            self._note.unlink(missing_ok=True)
+            self._lock.release()
+            self._lock = None
+
+
+def holder(store: Store, file: RepoFile) -> str:
+    """Who holds the lock of a file's blob, in words."""
+    path = store.locks / f"{file.digest.hex}.lock"
+    try:
+        note = json.loads(_note(path).read_text(encoding="utf-8"))
+        owner, host, since = int(note["pid"]), str(note["host"]), float(note["since"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pid = _kernel_holder(path)
+        return f"another program (process {pid} on this machine)" if pid else "another program"
+    when = time.strftime("%H:%M", time.localtime(since))
+    where = "this machine" if host == socket.gethostname() else ascii(host).strip("'")
+    return f"another qwen-fetch (process {owner} on {where}, since {when})"
+
+
+def _note(lock: Path) -> Path:
+    return lock.with_suffix(".holder")
+
+
+def _kernel_holder(path: Path) -> int | None:
+    """The process that holds a flock on `path`, where the kernel tells (Linux)."""
+    try:
+        status = path.stat()
+        with open("/proc/locks", encoding="ascii") as table:  # noqa: PTH123 - no path to compute with
+            rows = [line.split() for line in table]
+    except OSError:
+        return None
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    return next((int(row[4]) for row in rows if len(row) > 5 and row[5] == device), None)
