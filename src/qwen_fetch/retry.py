@@ -1,0 +1,106 @@
+"""What follows a failed attempt, as data: wait or not, over which transport, or give up.
+
+Pure: no clock, no sleep, no network.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qwen_fetch.sources import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qwen_fetch.settings import Transport
+    from qwen_fetch.sources import Failure
+
+__all__ = ["Decision", "Health", "decide", "pause"]
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+_LONGEST_ASKED_PAUSE = 300.0
+
+# No use to try again: the answer will be the same.
+FINAL = frozenset({FailureKind.DENIED, FailureKind.MISSING, FailureKind.UNTRUSTED})
+# The attempt itself was at fault; the next one can be made at once.
+AT_ONCE = frozenset({FailureKind.CUT, FailureKind.STALLED, FailureKind.REFUSED, FailureKind.NO_RANGES})
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do after a failure.
+
+    Attributes:
+        give_up: Nothing more to try.
+        wait: Seconds before the next try.
+        transport: Over what.
+    """
+
+    give_up: bool
+    wait: float
+    transport: Transport
+
+
+def decide(failure: Failure, used: Transport, allowed: Sequence[Transport], failures: int, most: int) -> Decision:
+    """What to do after a failure.
+
+    Args:
+        failure: What happened.
+        used: Over which transport.
+        allowed: The transports that this file can use.
+        failures: Tries in a row that brought no new byte to the disk, this one included; 0 if it did bring some.
+        most: After how many of these to give up.
+    """
+    if failures == 0:
+        return Decision(give_up=False, wait=failure.retry_after or 0, transport=used)  # it works, if not for long
+    other = next((transport for transport in allowed if transport != used), used)
+    if failure.kind in FINAL and (other == used or failures >= len(allowed)):
+        return Decision(give_up=True, wait=0, transport=used)
+    if failures >= most:
+        return Decision(give_up=True, wait=0, transport=used)
+    if failure.retry_after is not None:
+        return Decision(give_up=False, wait=min(failure.retry_after, _LONGEST_ASKED_PAUSE), transport=other)
+    first = failures <= 1 and (failure.kind in AT_ONCE or other != used)
+    return Decision(give_up=False, wait=0 if first else pause(failures), transport=other)
+
+
+def pause(failures: int, jitter: float | None = None) -> float:
+    """Seconds to wait after so many failures in a row: doubling, bounded, and not in step with everybody else.
+
+    Args:
+        failures: 1 or more.
+        jitter: 0 to 1; None: random.
+    """
+    jitter = random.random() if jitter is None else jitter  # noqa: S311 - not a secret
+    return float(min(_FIRST_PAUSE * 2 ** min(failures - 1, 20), _LONGEST_PAUSE) * (0.75 + 0.5 * jitter))
+
+
+class Health:
+    """Whether Xet deserves to be the first choice: after a failure, HTTP is, for a while that doubles each time.
+
+    Args:
+        allowed: The transports of this run, the preferred one first.
+    """
+
+    _FIRST_REST = 60.0
+
+    def __init__(self, allowed: Sequence[Transport]) -> None:
+        self._allowed = tuple(allowed)
+        self._rest = self._FIRST_REST
+        self._until = float("-inf")
+
+    def failed(self, transport: Transport, now: float) -> None:
+        """A window over this transport failed at `now` (seconds of any clock)."""
+        if transport == self._allowed[0] and now >= self._until:
+            self._until = now + self._rest
+            self._rest *= 2
+
+    def order(self, available: Sequence[Transport], now: float) -> tuple[Transport, ...]:
+        """The transports to use for a file that has `available`, the best one first."""
+        usable = [transport for transport in self._allowed if transport in available]
+        if len(usable) > 1 and now < self._until:
+            usable.reverse()
+        return tuple(usable)

@@ -1,0 +1,313 @@
+"""Which bytes which worker fetches next, so that nobody is idle while bytes are missing.
+
+A worker first looks for a file that nobody works on: its bytes then go straight to the disk, in order. Only
+when there is no such file left do several workers share one; a window ahead of the file's end waits in
+memory for its turn, and such memory is bounded.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from qwen_fetch.locks import BlobLock
+from qwen_fetch.partial import Partial
+from qwen_fetch.plan import Action
+from qwen_fetch.windows import Gaps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from qwen_fetch.errors import Problem
+    from qwen_fetch.plan import Step
+    from qwen_fetch.snapshot import RepoFile
+    from qwen_fetch.store import Store
+
+__all__ = ["Job", "Schedule", "State", "Window"]
+
+MEMORY = 48 << 20  # bytes of all windows that wait in memory for their turn, being fetched or done
+_MEMORY_WINDOW = 12 << 20  # so that several workers can run ahead in it
+_LOCK_PAUSE = 0.5  # seconds between two looks at a lock that somebody else holds
+
+
+class State(Enum):
+    """Where a file stands."""
+
+    WAITING = auto()  # not begun, or its lock is held by somebody else
+    ACTIVE = auto()
+    CHECKING = auto()  # all bytes are here
+    DONE = auto()
+    FAILED = auto()
+
+
+@dataclass(eq=False, slots=True)
+class Window:
+    """A range of a file in the hands of one worker.
+
+    Attributes:
+        job: The file.
+        position: The next byte to ask for.
+        end: The byte after the last.
+        direct: Whether it began at the end of the partial, so that its bytes go to the disk as they come.
+        pieces: The bytes received, if they have to wait.
+        epoch: The file's count of restarts when it was handed out; bytes of an older one are void.
+    """
+
+    job: Job
+    start: int
+    position: int
+    end: int
+    direct: bool
+    epoch: int
+    pieces: bytearray = field(default_factory=bytearray)
+
+    def accept(self, piece: memoryview | bytes) -> None:
+        """Take in the next bytes of the window."""
+        if self.direct:
+            assert self.job.partial is not None  # noqa: S101 - an active job has one
+            self.job.partial.append(piece)
+        else:
+            self.pieces += piece
+        self.position += len(piece)
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One file to fetch.
+
+    Attributes:
+        step: The file, and whether its prefix is used.
+        whole: Only one worker at a time, for all the rest: the server does not do ranges.
+        mismatches: How often the finished file had the wrong digest.
+        problem: Why it failed.
+        busy: Its lock is held by somebody else.
+    """
+
+    step: Step
+    lock: BlobLock
+    state: State = State.WAITING
+    partial: Partial | None = None
+    gaps: Gaps = field(default_factory=lambda: Gaps(0, 0))
+    flying: list[Window] = field(default_factory=list)
+    ready: dict[int, Window] = field(default_factory=dict)
+    epoch: int = 0
+    whole: bool = False
+    mismatches: int = 0
+    problem: Problem | None = None
+    busy: bool = False
+    look_again: float = 0.0
+
+    @property
+    def file(self) -> RepoFile:
+        """The file."""
+        return self.step.file
+
+    @property
+    def on_disk(self) -> int:
+        """Bytes of it on disk."""
+        if self.state is State.DONE:
+            return self.file.size
+        return self.partial.committed if self.partial else self.step.have
+
+    @property
+    def hashed(self) -> int:
+        """Bytes of it that its digest covers so far."""
+        return self.partial.hashed if self.partial else 0
+
+
+class Schedule:
+    """Hands out windows; every method may be called from any thread.
+
+    Args:
+        store: The repo's place in the cache.
+        steps: The files to fetch.
+        on_checking: Called with a job all of whose bytes are on disk.
+    """
+
+    def __init__(self, store: Store, steps: Sequence[Step], on_checking: Callable[[Job], None]) -> None:
+        self.jobs = [Job(step, BlobLock(store, step.file)) for step in steps]
+        self._store = store
+        self._on_checking = on_checking
+        self._changed = threading.Condition()
+        self._stopped = False
+
+    def next(self, size: Callable[[bool], int]) -> Window | None:
+        """The next window for a worker; waits while there is none yet.
+
+        Args:
+            size: How many bytes fit the worker's pace, for a window that goes to the disk as it comes
+                (True) or that waits in memory (False).
+
+        Returns:
+            None when there is nothing more to do.
+
+        Raises:
+            OSError: A partial or a lock cannot be opened.
+        """
+        while True:
+            with self._changed:
+                if self._stopped or all(job.state in {State.DONE, State.FAILED} for job in self.jobs):
+                    return None
+                if window := self._active_file(size) or self._fresh_file(size) or self._run_ahead(size):
+                    return window
+                # Also looks at the locks of others again.
+                self._changed.wait(_LOCK_PAUSE)
+
+    def finished(self, window: Window) -> None:
+        """All bytes of the window are here: they go to the disk if it is their turn.
+
+        Raises:
+            OSError: The disk is full or fails.
+        """
+        job = window.job
+        with self._changed:
+            if not window.direct and window.epoch == job.epoch:
+                job.ready[window.start] = window
+        self._leave(window)
+
+    def give_back(self, window: Window) -> None:
+        """The worker cannot finish the window: what is left of it can be handed out again."""
+        job = window.job
+        with self._changed:
+            if window.epoch == job.epoch:
+                job.gaps.give_back(window.position if window.direct else window.start, window.end)
+        self._leave(window)
+
+    def verified(self, job: Job) -> None:
+        """The file has its final name."""
+        assert job.partial is not None  # noqa: S101 - it was just checked
+        job.partial.close()
+        job.lock.release()
+        with self._changed:
+            job.state = State.DONE
+            self._changed.notify_all()
+
+    def failed(self, job: Job, problem: Problem) -> None:
+        """The file cannot be had now; the others go on."""
+        with self._changed:
+            job.problem = job.problem or problem
+            job.state = State.FAILED
+            job.epoch += 1  # the windows of other workers are void
+            job.ready.clear()
+            self._settle(job)
+            self._changed.notify_all()
+
+    def again(self, job: Job) -> None:
+        """The finished file was wrong and has been emptied: fetch it again."""
+        assert job.partial is not None  # noqa: S101
+        with self._changed:
+            job.epoch += 1
+            job.gaps = Gaps(0, job.file.size)
+            job.state = State.ACTIVE
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """No more windows for anybody."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let go of all files and locks; what was written stays."""
+        for job in self.jobs:
+            if job.partial is not None:
+                job.partial.close()
+            job.lock.release()
+
+    def _active_file(self, size: Callable[[bool], int]) -> Window | None:
+        for job in self.jobs:
+            if job.state is State.ACTIVE and not job.flying and job.gaps.first is not None:
+                return self._assign(job, size)
+        return None
+
+    def _fresh_file(self, size: Callable[[bool], int]) -> Window | None:
+        now = time.monotonic()
+        for job in self.jobs:
+            if job.state is State.WAITING and now >= job.look_again:
+                job.busy = not job.lock.take()
+                if job.busy:
+                    job.look_again = now + _LOCK_PAUSE
+                    continue
+                if self._open(job):
+                    return self._assign(job, size)
+        return None
+
+    def _open(self, job: Job) -> bool:
+        """Begin a file whose lock was just taken; returns whether bytes are missing.
+
+        Another process may have worked on it since the plan was made, so the disk is looked at again.
+        """
+        if job.step.action is not Action.REFETCH and self._store.blob_size(job.file) == job.file.size:
+            job.state = State.DONE
+            job.lock.release()
+            self._changed.notify_all()
+            return False
+        job.partial = Partial(self._store.partial(job.file), job.file, keep=job.step.action is not Action.REFETCH)
+        job.gaps = Gaps(job.partial.committed, job.file.size)
+        missing = job.gaps.first is not None
+        job.state = State.ACTIVE if missing else State.CHECKING
+        if job.partial.committed or not missing:
+            self._on_checking(job)  # hashes the prefix while the rest is fetched
+        return missing
+
+    def _run_ahead(self, size: Callable[[bool], int]) -> Window | None:
+        shared = [
+            job for job in self.jobs if job.state is State.ACTIVE and not job.whole and job.gaps.first is not None
+        ]
+        if not shared:
+            return None
+        held = sum(
+            window.end - window.start
+            for job in self.jobs
+            for window in (*job.flying, *job.ready.values())
+            if not window.direct
+        )
+        job = max(shared, key=lambda job: job.gaps.left)
+        return self._assign(job, size, _MEMORY_WINDOW) if held + _MEMORY_WINDOW <= MEMORY else None
+
+    def _assign(self, job: Job, size: Callable[[bool], int], room: int | None = None) -> Window:
+        assert job.partial is not None  # noqa: S101
+        direct = job.gaps.first == job.partial.committed and not any(w.direct for w in job.flying)
+        most = job.file.size if job.whole else size(direct)
+        start, end = job.gaps.take(most if room is None else min(most, room))
+        window = Window(job, start, start, end, direct, job.epoch)
+        job.flying.append(window)
+        return window
+
+    def _leave(self, window: Window) -> None:
+        """A worker is done with a window; whoever wrote at the file's end also writes what waited for that."""
+        job = window.job
+        assert job.partial is not None  # noqa: S101 - the file was open when the window was handed out
+        while True:
+            with self._changed:
+                others = [other for other in job.flying if other is not window]
+                # If somebody else writes at the file's end, they will find what is ready.
+                mine = not any(other.direct for other in others)
+                waiting = job.ready.pop(job.partial.committed, None) if mine else None
+                if waiting is None:
+                    job.flying = others
+                    self._settle(job)
+                    self._changed.notify_all()
+                    return
+                window.direct = True  # from here on this thread is the one that writes
+            try:
+                job.partial.append(waiting.pieces)
+            except OSError:
+                with self._changed:
+                    job.flying = [other for other in job.flying if other is not window]
+                    self._changed.notify_all()
+                raise
+
+    def _settle(self, job: Job) -> None:
+        """After a window has left: is the file whole, or was it waiting to be let go?"""
+        if job.flying or job.partial is None:
+            return
+        if job.state is State.FAILED:
+            job.partial.close()
+            job.lock.release()
+        elif job.state is State.ACTIVE and job.partial.committed == job.file.size:
+            job.state = State.CHECKING
+            self._on_checking(job)

@@ -1,0 +1,77 @@
+"""Where bytes come from: two transports behind one small interface.
+
+A source belongs to one worker and has one connection. The modules here are the only importers of their
+libraries, and the only place where those libraries' exceptions are known: what fails is a `Failure`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from qwen_fetch.settings import Transport
+    from qwen_fetch.snapshot import RepoFile
+
+__all__ = ["Failure", "FailureKind", "Source"]
+
+
+class FailureKind(StrEnum):
+    """How an attempt to fetch a window can end, told apart by what may help."""
+
+    CUT = "cut"  # the connection ended early
+    STALLED = "stalled"  # it is open and says nothing
+    UNREACHABLE = "unreachable"  # no connection: name, route, refusal, time limit
+    UNTRUSTED = "untrusted"  # TLS: the certificate is not accepted
+    REFUSED = "refused"  # the data host does not accept the signed URL (any more)
+    DENIED = "denied"  # the endpoint wants another token
+    MISSING = "missing"  # the endpoint does not know the file
+    THROTTLED = "throttled"  # 429
+    SERVER = "server"  # 5xx, and whatever else is not an answer
+    WRONG_RANGE = "wrong-range"  # other bytes than those asked for
+    WRONG_LENGTH = "wrong-length"  # the file is not as long as listed
+    NO_RANGES = "no-ranges"  # the whole file instead of the range
+    NOT_DATA = "not-data"  # a page instead of bytes
+
+
+class Failure(Exception):  # noqa: N818 - an outcome that is planned for, not an error
+    """An attempt that did not bring its window to the end.
+
+    Args:
+        kind: What happened.
+        detail: The evidence in a few words, without secrets.
+        retry_after: Seconds the server asks to wait, if it does.
+    """
+
+    def __init__(self, kind: FailureKind, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+class Source(Protocol):
+    """One worker's connection over one transport."""
+
+    @property
+    def transport(self) -> Transport:
+        """Over what."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether bytes come as they arrive; otherwise the window comes as a whole."""
+
+    def window(self, file: RepoFile, start: int, end: int) -> Generator[memoryview | bytes]:
+        """The bytes `start` to `end` of a file, in order, in pieces that are valid until the next one.
+
+        Raises:
+            Failure: The attempt ended early; what was yielded before is good.
+        """
+
+    def abort(self) -> None:
+        """End a `window` that is blocked in another thread; it raises `Failure`. The source can be used again."""
+
+    def close(self) -> None:
+        """Let go of the connection."""

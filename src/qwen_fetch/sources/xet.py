@@ -1,0 +1,135 @@
+"""Bytes from the Xet store: ranged streams of `hf_xet`, one session per worker.
+
+A session of its own, because the only call that wakes a blocked stream destroys its session
+(`sigint_abort`), and only that worker must pay for it. A stream hands over a window as a whole, so
+there is progress per window, not within it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import hf_xet
+
+from qwen_fetch.sources import Failure, FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from qwen_fetch.snapshot import RepoFile
+
+__all__ = ["XetSource"]
+
+_MIB = 1 << 20
+
+
+class XetSource:
+    """One worker's Xet session.
+
+    Args:
+        token_url: Where the endpoint hands out Xet tokens: ``…/api/models/<repo>/xet-read-token/<commit>``.
+        token: The token for the endpoint, if any; `hf_xet` sends it to `token_url` only.
+        timeout: Seconds for a connection.
+        stall_timeout: Seconds without a byte after which the library should give up by itself.
+    """
+
+    transport: Literal["xet"] = "xet"
+    streams = False
+
+    def __init__(self, token_url: str, token: str | None, timeout: float, stall_timeout: float) -> None:
+        self._token_url = token_url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._config = hf_xet.XetConfig().with_config(
+            {
+                "client.connect_timeout": f"{timeout:g}s",
+                "client.read_timeout": f"{stall_timeout:g}s",
+                # Retrying is this program's business: the library would sleep 3, 9, 27… s and ask for the whole again.
+                "client.retry_max_attempts": 0,
+                # One worker is one connection, and its window is all that is ever buffered.
+                "client.ac_initial_download_concurrency": 1,
+                "client.ac_max_download_concurrency": 1,
+                "reconstruction.min_reconstruction_fetch_size": _MIB,
+                "reconstruction.max_reconstruction_fetch_size": 64 * _MIB,
+                "reconstruction.download_buffer_size": 64 * _MIB,
+                "reconstruction.download_buffer_perfile_size": 64 * _MIB,
+                "reconstruction.download_buffer_limit": 64 * _MIB,
+                "reconstruction.min_prefetch_buffer": _MIB,
+                "telemetry.enabled": False,
+            }
+        )
+        self._session: Any = None
+        self._group: Any = None
+        self._aborted = False
+
+    def window(self, file: RepoFile, start: int, end: int) -> Generator[bytes]:
+        """See `Source.window`."""
+        self._aborted = False
+        got = 0
+        try:
+            group = self._open()
+            info = hf_xet.XetFileInfo(file.xet_hash, file.size)
+            for piece in group.download_stream(info, start=start, end=end):
+                got += len(piece)
+                yield piece
+        except GeneratorExit:
+            self.close()  # left early: the rest of the stream is not wanted
+            raise
+        except Exception as error:
+            self.close()
+            raise _failure(error, aborted=self._aborted) from error
+        if got != end - start:
+            self.close()
+            raise Failure(FailureKind.CUT, f"Xet sent {got} of {end - start} bytes")
+
+    def abort(self) -> None:
+        """See `Source.abort`."""
+        session = self._session
+        if session is not None:
+            self._aborted = True
+            session.sigint_abort()
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._session = self._group = None
+
+    def _open(self) -> Any:
+        if self._group is None:
+            self._session = hf_xet.XetSession(config=self._config)
+            self._group = self._session.new_download_stream_group(
+                token_refresh_url=self._token_url, token_refresh_headers=self._headers
+            )
+        return self._group
+
+
+# The library's exceptions are told apart by their class and the first words of their text.
+_PREFIXES = (
+    ("Rate limited", FailureKind.THROTTLED),
+    ("Server error", FailureKind.SERVER),
+    ("Timeout", FailureKind.STALLED),
+    ("Network error", FailureKind.CUT),
+    ("Data integrity", FailureKind.NOT_DATA),
+)
+
+
+def _failure(error: Exception, *, aborted: bool) -> Failure:
+    text = " ".join(str(error).split())
+    detail = f"Xet: {_without_query(text)[:200]}"
+    if aborted:
+        return Failure(FailureKind.STALLED, "Xet: ended from outside")
+    if isinstance(error, hf_xet.XetAuthenticationError):
+        return Failure(FailureKind.DENIED, detail)
+    if isinstance(error, hf_xet.XetObjectNotFoundError):
+        return Failure(FailureKind.MISSING, detail)
+    for prefix, kind in _PREFIXES:
+        if text.startswith(prefix):
+            return Failure(kind, detail)
+    if isinstance(error, TimeoutError):
+        return Failure(FailureKind.STALLED, detail)
+    if isinstance(error, ConnectionError):
+        return Failure(FailureKind.CUT, detail)
+    return Failure(FailureKind.SERVER, detail)
+
+
+def _without_query(text: str) -> str:
+    """The text with the queries of its URLs cut off: that is where signatures are."""
+    return " ".join(word.split("?", 1)[0] if "://" in word else word for word in text.split(" "))

@@ -1,0 +1,114 @@
+"""The arithmetic of windows: which bytes of a file are still unassigned, and how large the next piece should be."""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass
+
+__all__ = ["MAX_WINDOW", "MIN_WINDOW", "Gaps", "Pace"]
+
+MIN_WINDOW = 1 << 20
+MAX_WINDOW = 64 << 20
+MAX_XET_WINDOW = 16 << 20  # a Xet window is buffered as a whole, in every worker
+FIRST_WINDOW = 4 << 20  # before anything is known about the line
+
+_STREAMED_SECONDS = 2.0
+_WHOLE_SECONDS = 0.5
+_XET_FLOOR = 8 << 20
+_XET_PATIENCE = 4.0
+_ROUND_TRIPS = 16
+
+
+class Gaps:
+    """The ranges of a file that no worker has been given yet, in order and apart from each other.
+
+    Args:
+        start: First unassigned byte.
+        end: The file's size.
+    """
+
+    def __init__(self, start: int, end: int) -> None:
+        self._ranges = [(start, end)] if start < end else []
+
+    @property
+    def first(self) -> int | None:
+        """The first unassigned byte; None when there is none."""
+        return self._ranges[0][0] if self._ranges else None
+
+    @property
+    def left(self) -> int:
+        """Unassigned bytes."""
+        return sum(end - start for start, end in self._ranges)
+
+    def take(self, most: int) -> tuple[int, int]:
+        """Assign the first `most` unassigned bytes, or up to the end of the first range.
+
+        Raises:
+            IndexError: Nothing is unassigned.
+        """
+        start, end = self._ranges.pop(0)
+        cut = min(end, start + most)
+        if cut < end:
+            self._ranges.insert(0, (cut, end))
+        return start, cut
+
+    def give_back(self, start: int, end: int) -> None:
+        """Make a range that `take` gave unassigned again."""
+        if start >= end:
+            return
+        insort(self._ranges, (start, end))
+        merged: list[tuple[int, int]] = []
+        for low, high in self._ranges:
+            if merged and merged[-1][1] == low:
+                merged[-1] = (merged[-1][0], high)
+            else:
+                merged.append((low, high))
+        self._ranges = merged
+
+
+@dataclass(slots=True)
+class Pace:
+    """What one connection has shown so far, and the window that fits it.
+
+    Attributes:
+        rate: Bytes per second while bytes flowed; None before the first window.
+        latency: Seconds from asking to the first byte.
+    """
+
+    rate: float | None = None
+    latency: float = 0.0
+
+    def learn(self, count: int, seconds: float, latency: float) -> None:
+        """Take in one finished request: `count` bytes in `seconds`, of which `latency` passed before the first.
+
+        Where everything arrives at once (Xet), the latency is unknown and should be given as 0.
+        """
+        if count <= 0 or seconds <= 0:
+            return
+        rate = count / max(seconds - latency, 1e-4)
+        # Half old, half new: a line that changes is followed within a few windows, one odd window is not.
+        self.rate = rate if self.rate is None else (self.rate + rate) / 2
+        self.latency = (self.latency + latency) / 2 if self.latency else latency
+
+    def window(self, *, streamed: bool, whole_chunks: bool) -> int:
+        """Bytes to ask for next, `MIN_WINDOW` to `MAX_WINDOW` (Xet: `MAX_XET_WINDOW`).
+
+        Args:
+            streamed: The bytes reach the disk as they arrive, so a cut costs nothing and a longer window
+                only saves round trips: 2 s of line time. Otherwise a kill loses the window: 0.5 s.
+                Either grows until the round trip is 1/16 of it.
+            whole_chunks: The server sends whole chunks (Xet, about 64 KiB), so every window's edge is
+                fetched twice. 8 MiB keep that under 1 %; a slow line spends up to 4 s to get there.
+        """
+        if self.rate is None:
+            return FIRST_WINDOW
+        seconds = max(_STREAMED_SECONDS if streamed else _WHOLE_SECONDS, _ROUND_TRIPS * self.latency)
+        size = self.rate * seconds
+        if whole_chunks:
+            size = max(size, min(_XET_FLOOR, self.rate * _XET_PATIENCE))
+        return int(min(max(size, MIN_WINDOW), MAX_XET_WINDOW if whole_chunks else MAX_WINDOW))
+
+    def shrink(self) -> None:
+        """After a failed window: ask for half as much next time."""
+        if self.rate is not None:
+            self.rate /= 2
