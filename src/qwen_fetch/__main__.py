@@ -1,0 +1,8 @@
+"""`python -m qwen_fetch`."""
+
+import sys
+
+from qwen_fetch.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

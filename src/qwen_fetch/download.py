@@ -1,0 +1,235 @@
+"""The main job: from what the Hub lists to a whole, verified snapshot in the standard cache."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from qwen_fetch import errors, snapshot
+from qwen_fetch.diagnosis import problem_of
+from qwen_fetch.errors import ExitCode, Problem
+from qwen_fetch.events import Note, Phase, Progress, Retry, Started
+from qwen_fetch.hub import Hub
+from qwen_fetch.plan import Action, make_plan
+from qwen_fetch.report import make_report
+from qwen_fetch.retry import pause
+from qwen_fetch.store import Store
+from qwen_fetch.transfer import Transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from qwen_fetch.events import Listener
+    from qwen_fetch.plan import Plan, Step
+    from qwen_fetch.report import Report
+    from qwen_fetch.settings import Settings, Transport
+    from qwen_fetch.snapshot import RepoFile, Snapshot
+    from qwen_fetch.sources import Source
+
+__all__ = ["Download", "Result"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a download did; sizes in bytes."""
+
+    report: Report
+    bytes_fetched: int
+    bytes_resumed: int
+    bytes_adopted: int
+    seconds: float
+    snapshot_path: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract of `--json`."""
+        return self.report.as_json() | {
+            "bytes_fetched": self.bytes_fetched,
+            "bytes_resumed": self.bytes_resumed,
+            "bytes_adopted": self.bytes_adopted,
+            "seconds": round(self.seconds, 3),
+            "snapshot_path": self.snapshot_path,
+        }
+
+
+class Download:
+    """One run of the main job.
+
+    Args:
+        settings: What, where to, how.
+        emit: Told what happens.
+        tick: Called several times a second; what it raises (a signal) ends the run, and everything is kept.
+        resume: Continue partials; False throws those of the wanted files away.
+        force: Fetch again even what is complete.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        emit: Listener,
+        tick: Callable[[], None] = lambda: None,
+        *,
+        resume: bool = True,
+        force: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.store = Store(settings.hub_cache, settings.repo_id)
+        self._emit = emit
+        self._tick = tick
+        self._hub = Hub(settings, self._alive, lambda text: emit(Note(text)))
+        self._resume = resume
+        self._force = force
+        self._phase = ""
+        self._began = time.monotonic()
+
+    def plan(self, *, keep: bool = False) -> tuple[Snapshot, Plan]:
+        """Ask the Hub, look at the disk, and decide; changes nothing unless `keep` (see `snapshot.fetch`).
+
+        Raises:
+            Problem: The Hub cannot be asked, or no file matches.
+        """
+        self._enter("listing")
+        listed = self._patiently(lambda: snapshot.fetch(self._hub, self.store, keep=keep))
+        wanted = snapshot.select(listed, self.settings.include, self.settings.exclude)
+        disk = self.store.survey(listed.commit, wanted)
+        plan = make_plan(wanted, disk, restart=not self._resume, force=self._force)
+        self._emit(
+            Started(
+                self.settings.repo_id,
+                self.settings.revision,
+                listed.commit,
+                len(wanted),
+                plan.bytes_total,
+                plan.bytes_have,
+                str(self.store.snapshot(listed.commit)),
+            )
+        )
+        return listed, plan
+
+    def run(self) -> Result:
+        """Fetch what is missing, check it, link it.
+
+        Raises:
+            Problem: It could not be finished. Everything received is kept.
+        """
+        listed, plan = self.plan(keep=True)
+        small = [step for step in plan.steps if not step.file.is_large and not step.complete]
+        large = [step for step in plan.steps if step.file.is_large and not step.complete]
+        for step in (*small, *large):
+            if step.reason:
+                self._emit(Note(f"{step.file.path}: {step.reason}"))
+        self._enter("small files")
+        self._fetch_small(listed.commit, small)
+        received = self._fetch_large(listed.commit, large)
+        self._enter("link")
+        paths = [step.file.path for step in plan.steps]
+        folder = self._patiently(lambda: self._hub.link(listed.commit, paths))
+        report = make_report(self.settings, self.store, listed, [step.file for step in plan.steps])
+        if not report.complete:
+            missing = [file for file in report.files if file.state != "complete"]
+            raise Problem(
+                errors.NOT_COMPLETE,
+                kept="Everything received so far.",
+                missing=len(missing),
+                total=len(report.files),
+                command=self.settings.command(),
+            )
+        return Result(
+            report=report,
+            bytes_fetched=received + sum(step.file.size for step in small),
+            bytes_resumed=sum(step.have for step in large),
+            bytes_adopted=0,
+            seconds=time.monotonic() - self._began,
+            snapshot_path=str(folder),
+        )
+
+    def _fetch_small(self, commit: str, steps: Sequence[Step]) -> None:
+        """Let the Hub client fetch the files that are not LFS, and check what came."""
+        groups = (
+            [step.file for step in steps if step.action is not Action.REFETCH],
+            [step.file for step in steps if step.action is Action.REFETCH],
+        )
+        for again, files in enumerate(groups):
+            if files:
+                self._link(commit, files, again=bool(again))
+        if wrong := [step.file for step in steps if not self._is_right(commit, step.file)]:
+            self._emit(Note(f"{wrong[0].path} has the wrong digest: fetched again"))
+            self._link(commit, wrong, again=True)
+        for file in wrong:
+            if not self._is_right(commit, file):
+                self.store.discard(commit, file)
+                raise Problem(errors.CORRUPT, path=file.path, tries=2)
+
+    def _link(self, commit: str, files: Sequence[RepoFile], *, again: bool) -> None:
+        paths = [file.path for file in files]
+        self._patiently(lambda: self._hub.link(commit, paths, again=again))
+
+    def _is_right(self, commit: str, file: RepoFile) -> bool:
+        try:
+            return file.digest.matches(self.store.pointer(commit, file))
+        except OSError:
+            return False
+
+    def _fetch_large(self, commit: str, steps: Sequence[Step]) -> int:
+        """Move the weights; returns the bytes received."""
+        if not steps:
+            return 0
+        self._enter("download")
+        transfer = Transfer(self.settings, self.store, commit, steps, self._sources(commit, steps), self._emit)
+        transfer.run(self._tick)
+        return transfer.bytes_received
+
+    def _sources(self, commit: str, steps: Sequence[Step]) -> dict[Transport, Callable[[], Source]]:
+        """How to open a connection, by transport; the preferred transport first."""
+        from qwen_fetch.sources.http import Addresses, HttpSource  # noqa: PLC0415 - not for `--status-only`
+
+        settings, token = self.settings, self._hub.token
+        addresses = Addresses(settings.hub_endpoint, settings.repo_id, commit, token, settings.timeout)
+        sources: dict[Transport, Callable[[], Source]] = {}
+        if settings.transport != "http" and any(step.file.xet_hash for step in steps):
+            from qwen_fetch.sources.xet import XetSource  # noqa: PLC0415 - likewise
+
+            token_url = f"{settings.hub_endpoint}/api/models/{settings.repo_id}/xet-read-token/{commit}"
+            sources["xet"] = lambda: XetSource(token_url, token, settings.timeout, settings.stall_timeout)
+        elif settings.transport == "xet":
+            raise Problem(
+                errors.USAGE,
+                detail=f"{settings.host} does not offer these files over Xet: use --transport auto.",
+            )
+        if settings.transport != "xet" or not all(step.file.xet_hash for step in steps):
+            sources["http"] = lambda: HttpSource(addresses, settings.timeout, settings.stall_timeout)
+        return sources
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Call until it works; a network that is gone for a moment is waited for."""
+        failures = 0
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                problem = problem_of(error, self.settings)
+                failures += 1
+                if problem.exit_code is not ExitCode.NETWORK or problem.id == "offline-switch":
+                    raise problem from error
+                if failures >= self.settings.max_retries:
+                    raise problem from error
+                wait = pause(failures)
+                self._emit(Retry("", 0, problem.what, wait, failures))
+                self._sleep(wait, problem.what)
+
+    def _sleep(self, seconds: float, reason: str) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._emit(Progress(self._phase, 0, 0, waiting=f"next try in {left:.0f} s ({reason})"))
+            self._tick()
+            time.sleep(min(0.1, left))
+
+    def _enter(self, phase: str) -> None:
+        self._phase = phase
+        self._emit(Phase(phase))
+
+    def _alive(self) -> None:
+        self._emit(Progress(self._phase, 0, 0))
+        self._tick()
