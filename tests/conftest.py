@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from qwen_fetch.localhub.content import make_repo
@@ -66,7 +65,6 @@ class Ended:
     out: str
     err: str
     seconds: float
-    peak_bytes: int = 0
 
     @property
     def json(self) -> Any:
@@ -125,25 +123,17 @@ class Tool:
         stop_with: int = signal.SIGTERM,
         timeout: float = 100,
     ) -> Ended:
-        """Run to the end, or send a signal after so many seconds."""
+        """Run to the end, or send a signal after so many seconds; then the seconds count from the signal."""
         began = time.monotonic()
         process = self.start(*arguments, command=command)
-        peak = 0
-        watched = psutil.Process(process.pid)
         if stop_after is not None:
             try:
                 process.wait(stop_after)
             except subprocess.TimeoutExpired:
                 process.send_signal(stop_with)
                 began = time.monotonic()
-        try:
-            while process.poll() is None and time.monotonic() - began < 0.3:
-                time.sleep(0.02)
-            peak = watched.memory_info().rss if process.poll() is None else 0
-        except psutil.Error:
-            pass
         out, err = process.communicate(timeout=timeout)
-        return Ended(process.returncode, out, err, time.monotonic() - began, peak)
+        return Ended(process.returncode, out, err, time.monotonic() - began)
 
     def hf(self, *arguments: str) -> Ended:
         """The Hub client's own command."""

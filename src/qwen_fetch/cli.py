@@ -177,9 +177,9 @@ def _run(arguments: argparse.Namespace) -> int:
     display = Display("off" if arguments.quiet else arguments.progress)
     try:
         if arguments.self_test:
-            from qwen_fetch.selftest import self_test  # noqa: PLC0415
+            from qwen_fetch.routines.selftest import self_test  # noqa: PLC0415
 
-            return self_test(stop.tick)
+            return self_test(settings, stop.tick)
         if arguments.verify:
             return _verify(settings, arguments, display, stop)
         return _download(settings, arguments, display, stop)
@@ -192,7 +192,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _download(settings: Settings, arguments: argparse.Namespace, display: Display, stop: _Stop) -> int:
-    from qwen_fetch.download import Download  # noqa: PLC0415
+    from qwen_fetch.routines.download import Download  # noqa: PLC0415
 
     job = Download(settings, display, stop.tick, resume=not arguments.no_resume, force=arguments.force)
     if arguments.dry_run:
@@ -228,7 +228,7 @@ def _say_done(report: Report, fetched: int, seconds: float) -> None:
 
 
 def _status(settings: Settings, arguments: argparse.Namespace) -> int:
-    from qwen_fetch.status import status, status_lines  # noqa: PLC0415 - see above
+    from qwen_fetch.routines.status import status, status_lines  # noqa: PLC0415 - see above
 
     report = status(settings)
     if arguments.json:
@@ -240,7 +240,7 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def _verify(settings: Settings, arguments: argparse.Namespace, display: Display, stop: _Stop) -> int:
     from qwen_fetch.report import FileState  # noqa: PLC0415
-    from qwen_fetch.verify import verify  # noqa: PLC0415
+    from qwen_fetch.routines.verify import verify  # noqa: PLC0415
 
     report = verify(settings, display, stop.tick)
     display.close()
@@ -266,8 +266,8 @@ def _verify(settings: Settings, arguments: argparse.Namespace, display: Display,
 
 
 def _cleanup(settings: Settings, arguments: argparse.Namespace) -> int:
-    from qwen_fetch.cleanup import Cleanup, cleanup, find  # noqa: PLC0415 - see above
     from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415
+    from qwen_fetch.routines.cleanup import Cleanup, cleanup, find  # noqa: PLC0415 - see above
 
     found = find(settings)
     done = Cleanup(removed=(), held=())

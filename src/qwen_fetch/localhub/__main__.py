@@ -5,7 +5,7 @@ import contextlib
 import signal
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -20,10 +20,9 @@ _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl-C or SIGTERM. The first line on stdout tells the endpoint."""
     options = _parser().parse_args(argv)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    with contextlib.ExitStack() as stack:
+    # SIGTERM ends the way Ctrl-C does: everything is closed on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
         folder = options.folder
         if folder is None:
             root = stack.enter_context(tempfile.TemporaryDirectory(prefix="localhub-"))
@@ -49,9 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         print(f"HF_ENDPOINT={hub.endpoint}", flush=True)
         print(f"{folder} as {hub.repo_id}, commit {hub.commit}, data at {hub.data_endpoint}", file=sys.stderr)
-        # A wait without end cannot be interrupted on every system.
-        while not stop.wait(0.2):
-            pass
+        while True:
+            time.sleep(3600)
     return 0
 
 
