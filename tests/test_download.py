@@ -124,10 +124,12 @@ def test_a_signal_ends_it_within_two_seconds_and_everything_is_kept(
 
 @BOTH
 def test_a_connection_cut_every_8_mb_costs_less_than_two_percent(
-    tool: Tool, open_hub: OpenHub, repo: Path, xet: bool
+    tool: Tool, open_hub: OpenHub, repo: Path, xet: bool, scale: float
 ) -> None:
-    # Many more than 8 MB are needed for a percentage to mean something: the small repo is cut every 2 MB.
-    every = 8 * MB if repo_bytes(repo) > 1000 * MB else 2 * MB
+    # Many more than 8 MB are needed for a percentage to mean something: the small repo is cut every 2 MB, and there
+    # what Xet loses before HTTP takes over (a window or two of four connections) is counted apart.
+    full = scale >= FULL_SCALE
+    every, before_the_switch = (8 * MB, 0) if full else (2 * MB, 20 * MB if xet else 0)
     # The line has a rate, as every line: on loopback the system would take megabytes that a reset throws away.
     hub = open_hub(xet=xet, line_rate=80 * MB, faults=Faults(Fault("any-data", cut_after=every, per_connection=True)))
     connect(tool, hub)
@@ -135,7 +137,7 @@ def test_a_connection_cut_every_8_mb_costs_less_than_two_percent(
     assert ended.code == 0, ended
     assert tool.tree_is(repo)
     print(f"{hub.log.weight_bytes() / weights(repo):.4f} of the weights' size served")
-    assert hub.log.weight_bytes() <= 1.02 * weights(repo) + 4 * MB
+    assert hub.log.weight_bytes() <= 1.02 * weights(repo) + before_the_switch
 
 
 @BOTH
