@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import errors
+from qwen_fetch import catalogue
 from qwen_fetch.errors import Problem
+from qwen_fetch.shell import unset_variable
 from qwen_fetch.sources import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 
     from qwen_fetch.settings import Settings
 
-__all__ = ["problem_of"]
+__all__ = ["offline_switch", "problem_of"]
 
 _KEPT = "Everything received so far."
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_NETWORK_ERRORS = {"TransportError", "TimeoutException", "TimeoutError", "gaierror", "SSLError", "ConnectionError"}
 
 
 def problem_of(error: BaseException, settings: Settings, *, path: str = "", tries: int = 0) -> Problem:
@@ -45,9 +47,16 @@ def problem_of(error: BaseException, settings: Settings, *, path: str = "", trie
             return problem
     for cause in _chain(error):
         if isinstance(cause, OSError) and cause.errno is not None:
-            return _of_os_error(cause, path)
+            return _of_os_error(cause, settings, path)
     detail = f"{type(error).__name__}: {_one_line(error)}"
-    return Problem(errors.UNEXPECTED, kept=_KEPT, detail=detail)
+    return Problem(catalogue.UNEXPECTED, kept=_KEPT, detail=detail)
+
+
+def offline_switch() -> str:
+    """The environment variable that keeps every Hub client offline; empty when none does."""
+    return next(
+        (name for name in _OFFLINE_SWITCHES if os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}), ""
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -62,62 +71,89 @@ def _names(error: BaseException) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
 
 
+_KIND_OF_FAILURE = {
+    FailureKind.DENIED: catalogue.ACCESS,
+    FailureKind.MISSING: catalogue.NOT_FOUND,
+    FailureKind.UNREACHABLE: catalogue.NETWORK,
+    FailureKind.UNTRUSTED: catalogue.NETWORK,
+    FailureKind.REFUSED: catalogue.URL_REFUSED,
+    FailureKind.THROTTLED: catalogue.RATE_LIMITED,
+    FailureKind.SERVER: catalogue.OUTAGE,
+    FailureKind.WRONG_RANGE: catalogue.NOT_THE_FILE,
+    FailureKind.WRONG_LENGTH: catalogue.NOT_THE_FILE,
+    FailureKind.NO_RANGES: catalogue.NOT_THE_FILE,
+    FailureKind.NOT_DATA: catalogue.NOT_THE_FILE,
+    FailureKind.CUT: catalogue.NO_PROGRESS,
+    FailureKind.STALLED: catalogue.NO_PROGRESS,
+}
+
+
 def _of_failure(failure: Failure, settings: Settings, path: str, tries: int) -> Problem:
-    detail = failure.detail
-    if failure.kind is FailureKind.DENIED:
-        return Problem(errors.ACCESS, kept=_KEPT, host=settings.host, repo_id=settings.repo_id, detail=detail)
-    if failure.kind is FailureKind.MISSING:
-        return Problem(errors.NOT_FOUND, kept=_KEPT, host=settings.host, subject=path, detail=detail)
-    if failure.kind in {FailureKind.UNREACHABLE, FailureKind.UNTRUSTED}:
-        return Problem(
-            errors.NETWORK,
-            kept=_KEPT,
-            host=settings.host,
-            detail=detail,
-            cause="The network is down, a name cannot be found, or something in between refuses the connection.",
-        )
-    return Problem(errors.GAVE_UP, kept=_KEPT, path=path, tries=max(tries, 1), detail=detail)
+    return Problem(
+        _KIND_OF_FAILURE[failure.kind],
+        kept=_KEPT,
+        **_facts(settings),
+        detail=failure.detail,
+        path=path,
+        subject=path,
+        tries=max(tries, 1),
+        other="http" if failure.detail.startswith("Xet") else "xet",
+    )
+
+
+def _facts(settings: Settings) -> dict[str, Any]:
+    """What most messages mention."""
+    return {
+        "host": settings.host,
+        "repo_id": settings.repo_id,
+        "endpoint": settings.hub_endpoint,
+        "command": settings.command(),
+        "diagnose": settings.command("--diagnose"),
+    }
 
 
 def _of_hub_error(error: BaseException, settings: Settings) -> Problem | None:
     names = _names(error)
-    where = {"kept": _KEPT, "host": settings.host}
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", None)
+    facts = _facts(settings)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    detail = f"status {status}"
     if "OfflineModeIsEnabled" in names:
-        variable = next((name for name in _OFFLINE_SWITCHES if os.environ.get(name)), _OFFLINE_SWITCHES[0])
-        return Problem(errors.OFFLINE, kept=_KEPT, variable=variable)
+        variable = offline_switch() or _OFFLINE_SWITCHES[0]
+        return Problem(catalogue.OFFLINE, kept=_KEPT, variable=variable, unset=unset_variable(variable))
     if "RevisionNotFoundError" in names:
         subject = f"the revision {settings.revision} of {settings.repo_id}"
-        return Problem(errors.NOT_FOUND, **where, subject=subject, detail=f"status {status}")
-    if "GatedRepoError" in names or status in {401, 403}:
-        return Problem(errors.ACCESS, **where, repo_id=settings.repo_id, detail=f"status {status}")
+        return Problem(catalogue.NOT_FOUND, kept=_KEPT, **facts, subject=subject, detail=detail)
+    if "GatedRepoError" in names:
+        return Problem(catalogue.GATED, kept=_KEPT, **facts)
     if "RepositoryNotFoundError" in names or status == 404:
-        return Problem(errors.NOT_FOUND, **where, subject=settings.repo_id, detail=f"status {status}")
+        return Problem(catalogue.NOT_FOUND, kept=_KEPT, **facts, subject=settings.repo_id, detail=detail)
+    if status in {401, 403}:
+        return Problem(catalogue.ACCESS, kept=_KEPT, **facts, detail=detail)
+    if status == 429:
+        return Problem(catalogue.RATE_LIMITED, kept=_KEPT, **facts, detail=detail)
     if "HfHubHTTPError" in names and status is not None:
-        return Problem(errors.HUB_ERROR, **where, detail=f"status {status}")
+        return Problem(catalogue.OUTAGE, kept=_KEPT, **facts, detail=detail)
     if "JSONDecodeError" in names:
-        return Problem(errors.HUB_ERROR, **where, detail="with something that is not JSON: a login or filter page?")
+        return Problem(catalogue.PORTAL, kept=_KEPT, **facts, title="")
     return None
 
 
 def _of_network_error(error: BaseException, settings: Settings) -> Problem | None:
-    names = _names(error)
-    if names.isdisjoint(
-        {"TransportError", "TimeoutException", "TimeoutError", "gaierror", "SSLError", "ConnectionError"}
-    ):
+    if _names(error).isdisjoint(_NETWORK_ERRORS):
         return None
     detail = "no answer in time" if "Timeout" in type(error).__name__ else _one_line(error)
-    cause = "The network is down, the name cannot be found, or something in between refuses the connection."
-    return Problem(errors.NETWORK, kept=_KEPT, host=settings.host, detail=detail, cause=cause)
+    return Problem(catalogue.NETWORK, kept=_KEPT, **_facts(settings), detail=detail)
 
 
-def _of_os_error(error: OSError, path: str) -> Problem:
+def _of_os_error(error: OSError, settings: Settings, path: str) -> Problem:
     place = str(error.filename or path or "the cache")
     detail = (error.strerror or _one_line(error)).lower()
     if error.errno in _FULL:
-        return Problem(errors.DISK_FULL, kept=_KEPT, path=place, detail=f"The system says: {detail}.")
-    return Problem(errors.FILE_SYSTEM, kept=_KEPT, path=place, detail=detail)
+        cleanup = settings.command("--cleanup")
+        return Problem(
+            catalogue.DISK_FULL, kept=_KEPT, path=place, detail=f"The system says: {detail}.", cleanup=cleanup
+        )
+    return Problem(catalogue.FILE_SYSTEM, kept=_KEPT, path=place, detail=detail)
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What follows a failed attempt, as data: wait or not, over which transport, or give up.
+"""What follows a failed attempt, as data: try again or not, at once or after a pause, over which transport.
 
 Pure: no clock, no sleep, no network.
 """
@@ -17,16 +17,41 @@ if TYPE_CHECKING:
     from qwen_fetch.settings import Transport
     from qwen_fetch.sources import Failure
 
-__all__ = ["Decision", "Health", "decide", "pause"]
+__all__ = ["RULES", "Decision", "Health", "Rule", "decide", "pause"]
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _LONGEST_ASKED_PAUSE = 300.0
 
-# No use to try again: the answer will be the same.
-FINAL = frozenset({FailureKind.DENIED, FailureKind.MISSING, FailureKind.UNTRUSTED})
-# The attempt itself was at fault; the next one can be made at once.
-AT_ONCE = frozenset({FailureKind.CUT, FailureKind.STALLED, FailureKind.REFUSED, FailureKind.NO_RANGES})
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one kind of failure asks for.
+
+    Attributes:
+        again: Whether the same question can get another answer.
+        at_once: Whether the first repetition need not wait: the attempt itself was at fault.
+    """
+
+    again: bool = True
+    at_once: bool = False
+
+
+RULES = {
+    FailureKind.CUT: Rule(at_once=True),
+    FailureKind.STALLED: Rule(at_once=True),
+    FailureKind.UNREACHABLE: Rule(),
+    FailureKind.UNTRUSTED: Rule(again=False),
+    FailureKind.REFUSED: Rule(at_once=True),  # with a new URL
+    FailureKind.DENIED: Rule(again=False),
+    FailureKind.MISSING: Rule(again=False),
+    FailureKind.THROTTLED: Rule(),
+    FailureKind.SERVER: Rule(),
+    FailureKind.WRONG_RANGE: Rule(at_once=True),
+    FailureKind.WRONG_LENGTH: Rule(),
+    FailureKind.NO_RANGES: Rule(at_once=True),  # the whole rest in one piece
+    FailureKind.NOT_DATA: Rule(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +79,16 @@ def decide(failure: Failure, used: Transport, allowed: Sequence[Transport], fail
         failures: Tries in a row that brought no new byte to the disk, this one included; 0 if it did bring some.
         most: After how many of these to give up.
     """
-    if failures == 0:
-        return Decision(give_up=False, wait=failure.retry_after or 0, transport=used)  # it works, if not for long
+    rule = RULES[failure.kind]
     other = next((transport for transport in allowed if transport != used), used)
-    if failure.kind in FINAL and (other == used or failures >= len(allowed)):
+    asked = None if failure.retry_after is None else min(failure.retry_after, _LONGEST_ASKED_PAUSE)
+    if failures == 0:
+        return Decision(give_up=False, wait=asked or 0, transport=used)  # it works, if not for long
+    if failures >= (most if rule.again else min(most, len(allowed))):
         return Decision(give_up=True, wait=0, transport=used)
-    if failures >= most:
-        return Decision(give_up=True, wait=0, transport=used)
-    if failure.retry_after is not None:
-        return Decision(give_up=False, wait=min(failure.retry_after, _LONGEST_ASKED_PAUSE), transport=other)
-    first = failures <= 1 and (failure.kind in AT_ONCE or other != used)
+    if asked is not None:
+        return Decision(give_up=False, wait=max(asked, pause(failures)), transport=other)
+    first = failures == 1 and (rule.at_once or other != used)
     return Decision(give_up=False, wait=0 if first else pause(failures), transport=other)
 
 

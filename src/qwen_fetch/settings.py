@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from qwen_fetch import errors
+from qwen_fetch import catalogue
 from qwen_fetch.errors import Problem
+from qwen_fetch.shell import quoted
 
 __all__ = ["DEFAULT_REPO", "Settings", "Transport", "TransportChoice"]
 
@@ -89,7 +90,7 @@ class Settings:
         )
         for right, detail in checks:
             if not right:
-                raise Problem(errors.USAGE, detail=f"{detail}.")
+                raise Problem(catalogue.USAGE, detail=f"{detail}.")
 
     @property
     def hub_cache(self) -> Path:
@@ -122,11 +123,11 @@ class Settings:
         if self.revision != "main":
             words += ["--revision", self.revision]
         if self.cache_dir is not None:
-            words += ["--cache-dir", _quoted(str(self.cache_dir))]
+            words += ["--cache-dir", quoted(str(self.cache_dir))]
         if self.include:
-            words += ["--selective", *map(_quoted, self.include)]
+            words += ["--selective", *map(quoted, self.include)]
         if self.exclude:
-            words += ["--exclude", *map(_quoted, self.exclude)]
+            words += ["--exclude", *map(quoted, self.exclude)]
         return " ".join([*words, *more])
 
 
@@ -144,12 +145,5 @@ def _program() -> str:
     if started.name == "__main__.py":
         return "python -m qwen_fetch"
     if started.suffix == ".py":
-        return f"python {_quoted(os.path.relpath(started))}"
+        return f"python {quoted(os.path.relpath(started))}"
     return "qwen-fetch"
-
-
-def _quoted(word: str) -> str:
-    """A word as a shell of this operating system wants it."""
-    if re.fullmatch(r"[\w@%+=:,./\\-]+" if os.name == "nt" else r"[\w@%+=:,./-]+", word, re.ASCII):
-        return word
-    return f'"{word}"' if os.name == "nt" else "'" + word.replace("'", "'\"'\"'") + "'"

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import errors
+from qwen_fetch import catalogue
 from qwen_fetch.errors import Problem
 from qwen_fetch.integrity import Digest
 
@@ -83,7 +83,7 @@ def select(listed: Snapshot, include: Sequence[str], exclude: Sequence[str]) -> 
     wanted = [f for f in listed.files if (not include or hit(f.path, include)) and not hit(f.path, exclude)]
     if not wanted:
         raise Problem(
-            errors.NO_MATCH,
+            catalogue.NO_MATCH,
             repo_id=listed.repo_id,
             patterns=", ".join([*include, *(f"(not) {pattern}" for pattern in exclude)]),
             listing="\n".join(f"         {file.path}" for file in listed.files),
@@ -102,10 +102,7 @@ def cached(settings: Settings, store: Store) -> Snapshot | None:
     """
     commit = settings.revision
     if not _COMMIT.fullmatch(commit):
-        try:
-            commit = (store.repo / "refs" / settings.revision).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            return None
+        commit = store.commit_of(settings.revision) or ""
         if not _COMMIT.fullmatch(commit):
             return None
     return _cached_tree(settings, store, commit)
@@ -181,4 +178,4 @@ def _check_path(settings: Settings, path: object) -> None:
 
 
 def _unsafe(settings: Settings, detail: str) -> Problem:
-    return Problem(errors.UNSAFE_LISTING, host=settings.host, detail=detail)
+    return Problem(catalogue.UNSAFE_LISTING, host=settings.host, detail=detail)

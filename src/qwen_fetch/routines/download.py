@@ -6,14 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qwen_fetch import errors, snapshot
+from qwen_fetch import catalogue, snapshot
 from qwen_fetch.diagnosis import problem_of
 from qwen_fetch.errors import ExitCode, Problem
 from qwen_fetch.events import Note, Phase, Progress, Retry, Started
+from qwen_fetch.explain import explain
 from qwen_fetch.hub import Hub
 from qwen_fetch.plan import Action, make_plan
+from qwen_fetch.preflight import check_cache, check_environment, check_room
 from qwen_fetch.report import make_report
 from qwen_fetch.retry import pause
+from qwen_fetch.shell import unset_variable
 from qwen_fetch.store import Store
 from qwen_fetch.transfer import Transfer
 
@@ -82,6 +85,7 @@ class Download:
         self._resume = resume
         self._force = force
         self._phase = ""
+        self._large_path = ""  # a file that is fetched, for a look at the host that has its bytes
         self._began = time.monotonic()
 
     def plan(self, *, keep: bool = False) -> tuple[Snapshot, Plan]:
@@ -114,9 +118,26 @@ class Download:
         Raises:
             Problem: It could not be finished. Everything received is kept.
         """
+        try:
+            return self._run()
+        except Problem as problem:
+            self._enter("diagnosis")
+            raise explain(problem, self.settings, self._large_path, self._tick) from problem
+
+    def _run(self) -> Result:
+        for note in check_environment():
+            self._emit(Note(note))
+        before = self.store.commit_of(self.settings.revision)
         listed, plan = self.plan(keep=True)
+        if before not in {None, listed.commit}:
+            self._emit(Note(f"{self.settings.revision} has moved from {str(before)[:8]} to {listed.commit[:8]}"))
+        if not plan.complete:
+            for note in check_cache(self.store):
+                self._emit(Note(note))
+            check_room(self.settings, self.store, plan)
         small = [step for step in plan.steps if not step.file.is_large and not step.complete]
         large = [step for step in plan.steps if step.file.is_large and not step.complete]
+        self._large_path = next((step.file.path for step in large), "")
         for step in (*small, *large):
             if step.reason:
                 self._emit(Note(f"{step.file.path}: {step.reason}"))
@@ -130,7 +151,7 @@ class Download:
         if not report.complete:
             missing = [file for file in report.files if file.state != "complete"]
             raise Problem(
-                errors.NOT_COMPLETE,
+                catalogue.NOT_COMPLETE,
                 kept="Everything received so far.",
                 missing=len(missing),
                 total=len(report.files),
@@ -160,7 +181,7 @@ class Download:
         for file in wrong:
             if not self._is_right(commit, file):
                 self.store.discard(commit, file)
-                raise Problem(errors.CORRUPT, path=file.path, tries=2)
+                raise Problem(catalogue.CORRUPT, path=file.path, tries=2)
 
     def _link(self, commit: str, files: Sequence[RepoFile], *, again: bool) -> None:
         paths = [file.path for file in files]
@@ -195,7 +216,7 @@ class Download:
             sources["xet"] = lambda: XetSource(token_url, token, settings.timeout, settings.stall_timeout)
         elif settings.transport == "xet":
             raise Problem(
-                errors.USAGE,
+                catalogue.USAGE,
                 detail=f"{settings.host} does not offer these files over Xet: use --transport auto.",
             )
         if settings.transport != "xet" or not all(step.file.xet_hash for step in steps):
@@ -210,14 +231,32 @@ class Download:
                 return call()
             except Exception as error:
                 problem = problem_of(error, self.settings)
+                if problem.exit_code is ExitCode.ACCESS and self._hub.token:
+                    self._without_token()
+                    continue
                 failures += 1
-                if problem.exit_code is not ExitCode.NETWORK or problem.id == "offline-switch":
-                    raise problem from error
+                if problem.exit_code is not ExitCode.NETWORK or problem.kind is catalogue.OFFLINE:
+                    raise self._refusal(problem) from error
                 if failures >= self.settings.max_retries:
                     raise problem from error
                 wait = pause(failures)
                 self._emit(Retry("", 0, problem.what, wait, failures))
                 self._sleep(wait, problem.what)
+
+    def _without_token(self) -> None:
+        """A public repo needs no token, and a stale one is refused: try once without."""
+        self._emit(Note(f"{self.settings.host} refuses the token from {self._hub.token_source}; trying without it"))
+        self._hub.forget_token()
+
+    def _refusal(self, problem: Problem) -> Problem:
+        """A refusal after a token was tried in vain is about that token."""
+        if problem.kind is not catalogue.ACCESS or not self._hub.token_was_refused:
+            return problem
+        source = self._hub.token_source
+        unset = unset_variable(source) if source.isupper() else f"hf auth logout (it is in {source})"
+        return Problem(
+            catalogue.BAD_TOKEN, host=self.settings.host, source=source, repo_id=self.settings.repo_id, unset=unset
+        )
 
     def _sleep(self, seconds: float, reason: str) -> None:
         until = time.monotonic() + seconds

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import qwen_fetch
-from qwen_fetch import errors
+from qwen_fetch import catalogue
 from qwen_fetch.errors import Problem
 from qwen_fetch.integrity import Digest
 from qwen_fetch.localhub.content import make_repo
@@ -75,7 +75,7 @@ def self_test(settings: Settings, tick: Callable[[], None]) -> int:
             else:
                 print(f"ok      {name}: {seen}", flush=True)
     if failed:
-        raise Problem(errors.SELF_TEST, failed=failed, total=len(checks))
+        raise Problem(catalogue.SELF_TEST, failed=failed, total=len(checks))
     print(f"Everything works here ({time.monotonic() - began:.0f} s).")
     return 0
 

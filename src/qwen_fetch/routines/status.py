@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen_fetch import errors, snapshot
+from qwen_fetch import catalogue, snapshot
 from qwen_fetch.errors import Problem
 from qwen_fetch.report import FileState, make_report
 from qwen_fetch.store import Store
@@ -29,7 +29,7 @@ def status(settings: Settings) -> Report:
     known = snapshot.cached(settings, store)
     if known is None:
         raise Problem(
-            errors.NOTHING_KNOWN,
+            catalogue.NOTHING_KNOWN,
             repo_id=settings.repo_id,
             revision=settings.revision,
             cache_dir=store.cache_dir,

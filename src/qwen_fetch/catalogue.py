@@ -1,0 +1,303 @@
+"""Every problem a user can meet, as data, in the order in which a download can meet them.
+
+`docs/problems.md` is made from this list.
+"""
+
+from __future__ import annotations
+
+from qwen_fetch.errors import ExitCode, Kind
+
+__all__ = ["all_kinds"]
+
+_GO_ON = "Then run the same command again: it goes on where it stopped."
+
+# --- what was asked for --------------------------------------------------------------------------------------
+
+USAGE = Kind(
+    "usage",
+    ExitCode.USAGE,
+    what="{detail}",
+    why="",
+    do=("Every option is explained by --help.",),
+)
+NO_MATCH = Kind(
+    "no-match",
+    ExitCode.USAGE,
+    what="No file of {repo_id} matches {patterns}.",
+    why="Patterns are globs over the paths inside the repo, such as '*.json' or 'vae/*'. It holds:\n{listing}",
+    do=("Quote the pattern, so that the shell does not expand it.",),
+)
+NOTHING_KNOWN = Kind(
+    "nothing-known",
+    ExitCode.INCOMPLETE,
+    what="Nothing is known here about {repo_id} at {revision}.",
+    why="No download has begun in {cache_dir}, or another revision was fetched.",
+    do=("Start the download: {command}",),
+)
+NOT_COMPLETE = Kind(
+    "not-complete",
+    ExitCode.INCOMPLETE,
+    what="{missing} of {total} files are missing.",
+    why="They have not been fetched yet.",
+    do=("Fetch them: {command}",),
+)
+
+# --- the network ---------------------------------------------------------------------------------------------
+
+OFFLINE = Kind(
+    "offline-switch",
+    ExitCode.NETWORK,
+    what="The network is switched off by {variable}.",
+    why="This environment variable tells every Hub client to stay offline.",
+    do=("Switch it on again: {unset}", _GO_ON),
+)
+NETWORK = Kind(
+    "network",
+    ExitCode.NETWORK,
+    what="No answer from {host}: {detail}.",
+    why="The network is down, or something in between does not let the connection through.",
+    do=("See what is wrong on the way: {diagnose}", _GO_ON),
+)
+NO_NETWORK = Kind(
+    "no-network",
+    ExitCode.NETWORK,
+    what="This machine has no network ({detail}).",
+    why="No name can be found and there is no way out: the cable, the Wi-Fi or the VPN is down.",
+    do=("Connect the machine.", _GO_ON),
+)
+DNS = Kind(
+    "name-not-found",
+    ExitCode.NETWORK,
+    what="The name {host} cannot be found, while other names can.",
+    why="The name server does not know it or does not tell: a filter, a VPN, or a misspelt endpoint.",
+    do=("Check HF_ENDPOINT and --endpoint, or use another name server (such as 1.1.1.1 or 9.9.9.9).", _GO_ON),
+)
+CONNECTION_REFUSED = Kind(
+    "connection-refused",
+    ExitCode.NETWORK,
+    what="{host} refuses the connection.",
+    why="Nothing listens there, or a firewall on the way says no.",
+    do=("Check HF_ENDPOINT and --endpoint, and the firewall.", _GO_ON),
+)
+IPV6 = Kind(
+    "ipv6-black-hole",
+    ExitCode.NETWORK,
+    what="{host} can be reached over IPv4, but not over IPv6, which is tried first.",
+    why="The network announces IPv6 and does not carry it.",
+    do=("Switch IPv6 off for this network, or restart the router.", _GO_ON),
+)
+PROXY = Kind(
+    "proxy",
+    ExitCode.NETWORK,
+    what="The proxy {proxy} does not connect to {host} ({detail}).",
+    why="HTTPS_PROXY or HTTP_PROXY names it; it is down, wants a login, or does not allow this host.",
+    do=("Correct the variable, or have the proxy's owner allow *.huggingface.co and *.hf.co.", _GO_ON),
+)
+TLS = Kind(
+    "tls-intercepted",
+    ExitCode.NETWORK,
+    what="The certificate of {host} is not trusted (issued by {issuer}).",
+    why="A company's proxy or an antivirus opens the connection and signs it with a certificate of its own.{ignored}",
+    do=("Save that issuer's certificate to a file, and name it: {set_ca}", _GO_ON),
+)
+BLOCKED_DATA_HOST = Kind(
+    "data-host-blocked",
+    ExitCode.NETWORK,
+    what="{endpoint} answers, but {host}, where the files are, does not ({detail}).",
+    why="A firewall allows the Hub's pages and not its data: the bytes come from other names.",
+    do=("Have *.hf.co and *.huggingface.co allowed, or use a mirror: --endpoint.", _GO_ON),
+)
+PORTAL = Kind(
+    "login-page",
+    ExitCode.NETWORK,
+    what="{host} is answered by a web page{title} instead of the Hub.",
+    why="A hotel, company or provider puts its login or filter page in the way.",
+    do=("Open any page in a browser and log in, or use another network.", _GO_ON),
+)
+CLOCK = Kind(
+    "clock-wrong",
+    ExitCode.NETWORK,
+    what="The clock of this machine is {minutes} minutes {direction}.",
+    why="The Hub's addresses for files are valid for a short time only, and look expired from here.",
+    do=("Set the clock (or switch on automatic time).", _GO_ON),
+)
+OUTAGE = Kind(
+    "hub-outage",
+    ExitCode.NETWORK,
+    what="{host} has a fault: it answered {detail}.",
+    why="It is on their side.",
+    do=("Look at https://status.huggingface.co, and wait.", _GO_ON),
+)
+RATE_LIMITED = Kind(
+    "rate-limited",
+    ExitCode.NETWORK,
+    what="{host} wants fewer requests: {detail}.",
+    why="Too many requests came from this network address: a shared line, or many runs one after the other.",
+    do=("Wait some minutes. With a login the limit is higher: hf auth login", _GO_ON),
+)
+NO_PROGRESS = Kind(
+    "no-progress",
+    ExitCode.NETWORK,
+    what="{path}: {tries} tries in a row brought no new byte (last: {detail}).",
+    why="The line or the server keeps failing at this place.",
+    do=("See what is wrong on the way: {diagnose}", "Try the other way: {command} --transport {other}"),
+)
+URL_REFUSED = Kind(
+    "address-refused",
+    ExitCode.NETWORK,
+    what="{path}: the data host refuses every address that the Hub gives ({detail}).",
+    why="A fault of the data host, a filter on the way, or a clock that is wrong.",
+    do=("Try the other way: {command} --transport {other}", "See what is wrong on the way: {diagnose}"),
+)
+NOT_THE_FILE = Kind(
+    "not-the-file",
+    ExitCode.NETWORK,
+    what="{path}: something else is served in its place ({detail}).",
+    why="A proxy or a mirror answers with a page, another range or another length.",
+    do=("Try without the proxy or mirror, or the other way: {command} --transport {other}", _GO_ON),
+)
+
+# --- access --------------------------------------------------------------------------------------------------
+
+BAD_TOKEN = Kind(
+    "bad-token",
+    ExitCode.ACCESS,
+    what="{host} does not accept the token from {source}, and {repo_id} cannot be had without one.",
+    why="The token has expired or was revoked.",
+    do=("Log in again: hf auth login", "Or forget the token: {unset}"),
+)
+GATED = Kind(
+    "gated",
+    ExitCode.ACCESS,
+    what="{repo_id} is gated: its owner wants its terms accepted first.",
+    why="The account has not accepted them, or no token was sent.",
+    do=("Accept the terms on {endpoint}/{repo_id}, then log in: hf auth login",),
+)
+ACCESS = Kind(
+    "access-denied",
+    ExitCode.ACCESS,
+    what="{host} refuses access to {repo_id} ({detail}).",
+    why="The repo is private, or something in between refuses.",
+    do=("Log in with an account that may see it: hf auth login", "Check --repo-id for a typing error."),
+)
+NOT_FOUND = Kind(
+    "not-found",
+    ExitCode.NOT_FOUND,
+    what="{host} does not know {subject} ({detail}).",
+    why="A name is misspelt, or it was renamed or deleted.",
+    do=("Check --repo-id and --revision.",),
+)
+
+# --- this machine --------------------------------------------------------------------------------------------
+
+NO_ROOM = Kind(
+    "no-room",
+    ExitCode.DISK_FULL,
+    what="{needed} are still to come, but {path} has {free} free.",
+    why="{largest}",
+    do=(
+        "Free {short}; {cleanup} removes what was left over.",
+        "Or put the cache on a larger disk: {set_home}",
+    ),
+)
+DISK_FULL = Kind(
+    "disk-full",
+    ExitCode.DISK_FULL,
+    what="The disk of {path} is full.",
+    why="{detail}",
+    do=("Free some space: {cleanup} removes what was left over.", _GO_ON),
+)
+NOT_WRITABLE = Kind(
+    "not-writable",
+    ExitCode.FILE_SYSTEM,
+    what="Nothing can be written in {path}: {detail}.",
+    why="{owner}",
+    do=("{remedy}", "Or use another folder: --cache-dir"),
+)
+FILE_TOO_LARGE = Kind(
+    "file-too-large",
+    ExitCode.FILE_SYSTEM,
+    what="{path} cannot hold a file of {size}.",
+    why="{detail}",
+    do=("Put the cache on NTFS, ext4 or APFS: {set_home}",),
+)
+FILE_SYSTEM = Kind(
+    "file-system",
+    ExitCode.FILE_SYSTEM,
+    what="{path}: {detail}.",
+    why="The file system refused it: a permission, a read-only disk, or a fault of the disk.",
+    do=("Make the folder writable for this user, or choose another with --cache-dir.",),
+)
+BUSY = Kind(
+    "busy",
+    ExitCode.BUSY,
+    what="{path} is being downloaded by {holder}.",
+    why="It has not grown for {seconds:.0f} s, so waiting longer may not help.",
+    do=(
+        "Let the other download finish, or stop it, then run the same command again.",
+        "If no such process runs any more, run the same command again: its locks went with it.",
+    ),
+)
+
+# --- content -------------------------------------------------------------------------------------------------
+
+UNSAFE_LISTING = Kind(
+    "unsafe-listing",
+    ExitCode.CORRUPT,
+    what="{host} lists a file that cannot be stored safely: {detail}.",
+    why="A listing with such an entry is broken or hostile.",
+    do=("Check --endpoint: use a Hub or a mirror that you trust.",),
+)
+CORRUPT = Kind(
+    "corrupt-content",
+    ExitCode.CORRUPT,
+    what="{path}: the bytes have the wrong digest, {tries} times in a row.",
+    why="Something between the Hub and this disk changes bytes: a proxy, a mirror, bad memory or a bad disk.",
+    do=(
+        "Try the other way: --transport http, or --transport xet.",
+        "Try without a mirror or proxy. If it stays, check the machine's memory and disk.",
+    ),
+)
+VERIFY_FAILED = Kind(
+    "verify-failed",
+    ExitCode.CORRUPT,
+    what="{count} of {total} files are not what the Hub lists: {paths}.",
+    why="The files were changed or damaged after they were written, or another tool stored them unchecked.",
+    do=("Fetch just these again: {command}",),
+)
+
+# --- the end -------------------------------------------------------------------------------------------------
+
+SELF_TEST = Kind(
+    "self-test-failed",
+    ExitCode.UNEXPECTED,
+    what="{failed} of {total} checks failed on this machine.",
+    why="The lines above say which, and what was seen.",
+    do=("Please report the whole output, with the operating system and the file system of the cache.",),
+)
+INTERRUPTED = Kind(
+    "interrupted",
+    ExitCode.INTERRUPTED,
+    what="Stopped by Ctrl-C.",
+    why="",
+    do=("Go on from here: {command}",),
+)
+TERMINATED = Kind(
+    "terminated",
+    ExitCode.TERMINATED,
+    what="Stopped by SIGTERM.",
+    why="",
+    do=("Go on from here: {command}",),
+)
+UNEXPECTED = Kind(
+    "unexpected",
+    ExitCode.UNEXPECTED,
+    what="{detail}",
+    why="This is a case the program does not know.",
+    do=("Run it again with -v, and report what it prints (it contains no secrets).",),
+)
+
+
+def all_kinds() -> tuple[Kind, ...]:
+    """Every kind, in the order of this page."""
+    return tuple(value for value in globals().values() if isinstance(value, Kind))

@@ -1,0 +1,68 @@
+"""What is wrong between here and the Hub, as a table that can be pasted into a bug report: no secrets."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from qwen_fetch import __version__, snapshot
+from qwen_fetch.diagnosis import offline_switch
+from qwen_fetch.probe import probe
+from qwen_fetch.settings import DEFAULT_REPO
+from qwen_fetch.store import Store
+from qwen_fetch.verdict import table, verdict
+from qwen_fetch.waiting import call_with_ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from qwen_fetch.errors import Problem
+    from qwen_fetch.settings import Settings
+
+__all__ = ["diagnose"]
+
+_A_LARGE_FILE = "vae/diffusion_pytorch_model.safetensors"  # of the default repo
+_PACKAGES = ("huggingface_hub", "hf_xet", "httpx2", "filelock", "tqdm")
+_SWITCHES = (
+    "HF_ENDPOINT",
+    "HF_HUB_DISABLE_XET",
+    "HF_HUB_ENABLE_HF_TRANSFER",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NO_PROXY",
+)
+
+
+def diagnose(settings: Settings, tick: Callable[[], None]) -> tuple[list[tuple[str, str]], Problem | None]:
+    """Look at this machine and at the way to the Hub; takes some ten seconds at most.
+
+    Returns:
+        The rows of the table, and the problem they show, if any.
+    """
+    findings = call_with_ticks(lambda: probe(settings, _large_file(settings)), tick)
+    return [*_machine(settings), *table(findings)], verdict(findings)
+
+
+def _large_file(settings: Settings) -> str:
+    known = snapshot.cached(settings, Store(settings.hub_cache, settings.repo_id))
+    if known:
+        return next((file.path for file in known.files if file.is_large), "")
+    return _A_LARGE_FILE if settings.repo_id == DEFAULT_REPO else ""
+
+
+def _machine(settings: Settings) -> Iterator[tuple[str, str]]:
+    yield "qwen-fetch", f"{__version__}, Python {platform.python_version()}, {platform.platform()}"
+    packages = []
+    for name in _PACKAGES:
+        try:
+            packages.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            packages.append(f"{name} is missing")
+    yield "packages", ", ".join(packages)
+    yield "offline switch", offline_switch() or "none"
+    yield "set", ", ".join(name for name in _SWITCHES if os.environ.get(name)) or "none of " + ", ".join(_SWITCHES)
+    yield "token", "yes" if settings.token or os.environ.get("HF_TOKEN") else "none in HF_TOKEN or --token"
+    yield "cache", str(settings.hub_cache)

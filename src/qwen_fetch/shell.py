@@ -1,0 +1,36 @@
+"""Advice in the words of the user's own operating system and shell."""
+
+from __future__ import annotations
+
+import os
+import re
+
+__all__ = ["quoted", "set_variable", "unset_variable"]
+
+_SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+_SAFE_ON_WINDOWS = re.compile(r"[\w@%+=:,./\\-]+", re.ASCII)
+
+
+def quoted(word: str) -> str:
+    """A word as the shell wants it."""
+    if (_SAFE_ON_WINDOWS if os.name == "nt" else _SAFE).fullmatch(word):
+        return word
+    return f'"{word}"' if os.name == "nt" else "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def unset_variable(name: str) -> str:
+    """The command that forgets an environment variable."""
+    if os.name == "nt":
+        return f"Remove-Item Env:{name}  (in cmd: set {name}=)"
+    return f"set -e {name}" if _is_fish() else f"unset {name}"
+
+
+def set_variable(name: str, value: str) -> str:
+    """The command that sets an environment variable."""
+    if os.name == "nt":
+        return f"$env:{name} = '{value}'  (in cmd: set {name}={value})"
+    return f"set -x {name} {quoted(value)}" if _is_fish() else f"export {name}={quoted(value)}"
+
+
+def _is_fish() -> bool:
+    return os.environ.get("SHELL", "").endswith("fish")
