@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from functools import cached_property
 from math import ceil
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qwen_fetch.waiting import call_with_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from huggingface_hub import HfApi
     from tqdm.asyncio import tqdm_asyncio
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from qwen_fetch.settings import Settings
 
 __all__ = ["Hub"]
-
-T = TypeVar("T")
 
 
 class Hub:
@@ -51,15 +50,37 @@ class Hub:
         logger = logging.getLogger("huggingface_hub")
         logger.handlers[:] = [_Notes(note)]
         logger.propagate = False
+        self._forgotten = False
 
-    @cached_property
+    @property
     def token(self) -> str | None:
         """The token to send to the endpoint: the user's, or what the environment or the login holds."""
-        if self.settings.token is not None:
-            return self.settings.token or None
-        from huggingface_hub import get_token  # noqa: PLC0415 - heavy, and only needed online
+        return None if self._forgotten else self._found[0]
 
-        return get_token()
+    @property
+    def token_source(self) -> str:
+        """Where that token comes from, in words."""
+        return self._found[1]
+
+    @property
+    def token_was_refused(self) -> bool:
+        """Whether `forget_token` was called."""
+        return self._forgotten
+
+    def forget_token(self) -> None:
+        """Go on without a token: the Hub refused it, and a public repo needs none."""
+        self._forgotten = True
+        self.__dict__.pop("_api", None)
+
+    @cached_property
+    def _found(self) -> tuple[str | None, str]:
+        if self.settings.token is not None:
+            return self.settings.token or None, "--token"
+        from huggingface_hub import constants, get_token  # noqa: PLC0415 - heavy, and only needed online
+
+        variables = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+        variable = next((name for name in variables if os.environ.get(name)), "")
+        return get_token(), variable or constants.HF_TOKEN_PATH
 
     @cached_property
     def _api(self) -> HfApi:
@@ -75,38 +96,32 @@ class Hub:
                 recorded last is taken, and noted.
         """
         settings = self.settings
-        if keep:
-            resolved = self._bounded(
-                lambda: self._api.resolve_revision(
-                    settings.repo_id, revision=settings.revision, cache_dir=settings.hub_cache
-                ),
-                settings.timeout,
-            )
-            return resolved.resolved
-        info = self._bounded(
-            lambda: self._api.repo_info(settings.repo_id, revision=settings.revision), settings.timeout
-        )
-        return str(info.sha)
+
+        def ask() -> str:
+            if keep:
+                cache = settings.hub_cache
+                return self._api.resolve_revision(
+                    settings.repo_id, revision=settings.revision, cache_dir=cache
+                ).resolved
+            return str(self._api.repo_info(settings.repo_id, revision=settings.revision).sha)
+
+        # The client's metadata calls have no timeout of their own.
+        return call_with_ticks(ask, self._tick, settings.timeout)
 
     def tree(self, commit: str) -> Iterator[tuple[Any, ...]]:
         """Path, size, git blob id, sha256 and Xet hash (or None) of each file at a commit: one request."""
         from huggingface_hub import RepoFile  # noqa: PLC0415 - heavy, only online
 
-        entries = self._bounded(
+        entries = call_with_ticks(
             lambda: list(self._api.list_repo_tree(self.settings.repo_id, revision=commit, recursive=True)),
+            self._tick,
             self.settings.timeout,
         )
         for entry in entries:
             if isinstance(entry, RepoFile):
                 yield entry.path, entry.size, entry.blob_id, entry.lfs and entry.lfs.sha256, entry.xet_hash
 
-    def link(
-        self,
-        commit: str,
-        paths: Sequence[str],
-        *,
-        again: bool = False,
-    ) -> Path:
+    def link(self, commit: str, paths: Sequence[str], *, again: bool = False) -> Path:
         """Let `snapshot_download` finish: refs, tree, pointers, and whatever of `paths` is small or missing.
 
         Args:
@@ -117,12 +132,10 @@ class Hub:
         Returns:
             The snapshot's folder. That it was returned proves nothing about what is in it.
         """
-        from pathlib import Path  # noqa: PLC0415
-
         from huggingface_hub import ResolvedRevision, snapshot_download  # noqa: PLC0415 - heavy, only online
 
         settings = self.settings
-        folder = self._bounded(
+        folder = call_with_ticks(
             lambda: snapshot_download(
                 settings.repo_id,
                 revision=ResolvedRevision(commit, settings.revision, settings.repo_id),
@@ -135,40 +148,9 @@ class Hub:
                 tqdm_class=_silent_tqdm(),
                 force_download=again,
             ),
-            None,  # its downloads have timeouts of their own
+            self._tick,
         )
         return Path(folder)
-
-    def _bounded(self, call: Callable[[], T], bound: float | None) -> T:
-        """Run a call in a thread of its own, so that it can be left: at its time limit, or when asked to stop.
-
-        The client's metadata calls have no timeout of their own.
-
-        Raises:
-            TimeoutError: No answer within `bound` seconds (None: never).
-            BaseException: What the call or the tick raised.
-        """
-        box: list[T] = []
-        failure: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                box.append(call())
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-                failure.append(error)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        waited = 0.0
-        while thread.is_alive():
-            thread.join(0.1)
-            waited += 0.1
-            self._tick()
-            if bound is not None and waited > bound and thread.is_alive():
-                raise TimeoutError(f"no answer within {bound:g} s")
-        if failure:
-            raise failure[0]
-        return box[0]
 
 
 class _Notes(logging.Handler):

@@ -12,8 +12,10 @@ import re
 import socket
 import ssl
 import threading
+import time
 from base64 import b64encode
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
 from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from qwen_fetch.snapshot import RepoFile
 
-__all__ = ["Addresses", "HttpSource", "connect", "shown"]
+__all__ = ["Addresses", "HttpSource", "connect", "proxy_for", "shown"]
 
 _HEADERS = {"User-Agent": f"qwen-fetch/{__version__}", "Accept-Encoding": "identity"}
 _MAX_REDIRECTS = 5
@@ -50,8 +52,7 @@ def connect(url: SplitResult, timeout: float) -> HTTPConnection:
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise ValueError(f"not an HTTP address: {url.scheme}://{url.hostname}")
     host, port, secure = url.hostname, url.port, url.scheme == "https"
-    proxy_url = "" if proxy_bypass(host) else getproxies().get(url.scheme, "")
-    proxy = urlsplit(proxy_url if "://" in proxy_url else f"http://{proxy_url}")
+    proxy = urlsplit(proxy_for(url))
     via_host, via_port = (proxy.hostname, proxy.port or 80) if proxy.hostname else (host, port)
     connection = (
         HTTPSConnection(via_host, via_port, timeout=timeout, context=_tls())
@@ -66,6 +67,14 @@ def connect(url: SplitResult, timeout: float) -> HTTPConnection:
         connection.set_tunnel(host, port, headers=login)
     connection.connect()
     return connection
+
+
+def proxy_for(url: SplitResult) -> str:
+    """The proxy that the environment names for a URL, as a URL; empty for none."""
+    if url.hostname is None or proxy_bypass(url.hostname):
+        return ""
+    proxy = getproxies().get(url.scheme, "")
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
 class Addresses:
@@ -267,8 +276,7 @@ def _fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> N
     """Raise what a status other than 200 and 206 means."""
     status = response.status
     detail = f"{parts.hostname} answered {status} {response.reason}".rstrip()
-    wait = response.headers.get("Retry-After", "")
-    retry_after = float(wait) if re.fullmatch(r"\d{1,6}", wait) else None
+    retry_after = _asked_pause(response)
     if status == 429:
         raise Failure(FailureKind.THROTTLED, detail, retry_after)
     if status == 416:
@@ -278,6 +286,18 @@ def _fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> N
             raise Failure(FailureKind.REFUSED, detail)
         raise Failure(FailureKind.DENIED if status in {401, 403} else FailureKind.MISSING, detail)
     raise Failure(FailureKind.SERVER, detail, retry_after)
+
+
+def _asked_pause(response: HTTPResponse) -> float | None:
+    """Seconds the server asks to wait: `Retry-After` (seconds or a date), or the Hub's `RateLimit: "api";r=0;t=55`."""
+    wait = response.headers.get("Retry-After", "")
+    if re.fullmatch(r"\d{1,6}", wait):
+        return float(wait)
+    if wait:
+        with suppress(TypeError, ValueError):
+            return max(0.0, parsedate_to_datetime(wait).timestamp() - time.time())
+    limit = re.search(r"\br=0\b.*?\bt=(\d{1,6})\b", response.headers.get("RateLimit", ""))
+    return float(limit[1]) + 1 if limit else None
 
 
 def _fail_to_connect(error: Exception, parts: SplitResult) -> NoReturn:

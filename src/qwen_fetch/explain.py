@@ -1,0 +1,41 @@
+"""After a failure of the network: look for its cause, and tell that instead of the symptom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qwen_fetch import catalogue
+from qwen_fetch.waiting import call_with_ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qwen_fetch.errors import Problem
+    from qwen_fetch.settings import Settings
+
+__all__ = ["explain"]
+
+_BOUND = 10.0  # seconds for the whole look
+_SYMPTOMS = (catalogue.NETWORK, catalogue.OUTAGE, catalogue.NO_PROGRESS, catalogue.URL_REFUSED, catalogue.NOT_THE_FILE)
+
+
+def explain(problem: Problem, settings: Settings, path: str, tick: Callable[[], None]) -> Problem:
+    """The cause of a problem, if it is a symptom of something in the network that can be seen from here.
+
+    Args:
+        problem: What the download ended with.
+        settings: Which Hub and repo.
+        path: A large file, to look at the host that has its bytes; empty: not known.
+        tick: Called several times a second; what it raises ends the look.
+    """
+    if problem.kind not in _SYMPTOMS:
+        return problem
+    from qwen_fetch.probe import probe  # noqa: PLC0415 - only when something went wrong
+    from qwen_fetch.verdict import verdict  # noqa: PLC0415
+
+    try:
+        findings = call_with_ticks(lambda: probe(settings, path), tick, _BOUND)
+    except TimeoutError:
+        return problem
+    cause = verdict(findings, problem.kept)
+    return problem if cause is None or cause.kind is catalogue.NETWORK else cause
