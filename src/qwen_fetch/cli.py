@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from qwen_fetch import __version__, errors
+from qwen_fetch import __version__, catalogue
 from qwen_fetch.errors import ExitCode, Problem
 from qwen_fetch.settings import DEFAULT_REPO, Settings
 from qwen_fetch.units import parse_bytes, size_text, time_text
@@ -19,7 +19,8 @@ from qwen_fetch.units import parse_bytes, size_text, time_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qwen_fetch.progress import Display
+    from qwen_fetch.events import Event, Listener
+    from qwen_fetch.journal import Journal
     from qwen_fetch.report import Report
     from qwen_fetch.store import Leftover
 
@@ -32,7 +33,7 @@ class _Parser(argparse.ArgumentParser):
     """Bad input gets one clear line, and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        raise Problem(errors.USAGE, detail=message[:1].upper() + message[1:] + ".")
+        raise Problem(catalogue.USAGE, detail=message[:1].upper() + message[1:] + ".")
 
 
 class _Stop:
@@ -77,6 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     modes.add_argument("--verify", action="store_true", help="read everything and compare it with the Hub's digests")
     modes.add_argument("--cleanup", action="store_true", help="remove partial files, orphans and stale locks")
     modes.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    modes.add_argument("--diagnose", action="store_true", help="what is wrong between here and the Hub, as a table")
     modes.add_argument("--self-test", action="store_true", help="try the whole job on a small Hub inside this machine")
     modes.add_argument("--resume", action="store_true", help="go on with partial files (the default)")
     modes.add_argument("--no-resume", action="store_true", help="throw partial files away and start them again")
@@ -122,6 +124,7 @@ def make_parser() -> argparse.ArgumentParser:
         choices=["auto", "bar", "plain", "json", "off"],
         help="how progress is shown",
     )
+    shown.add_argument("--log", type=Path, metavar="FILE", help="append a dated record of every attempt and wait")
     shown.add_argument("-q", "--quiet", action="store_true", help="nothing but errors and the result")
     shown.add_argument("-v", "--verbose", action="store_true", help="errors with a traceback")
     return parser
@@ -170,36 +173,83 @@ def _run(arguments: argparse.Namespace) -> int:
         return _status(settings, arguments)
     if arguments.cleanup:
         return _cleanup(settings, arguments)
+    return _watched(settings, arguments)
+
+
+def _watched(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Run a mode that takes its time: shown, logged, and to be stopped by a signal."""
     from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - the modes above are to start in no time
     from qwen_fetch.progress import Display  # noqa: PLC0415
 
     stop = _Stop()
     display = Display("off" if arguments.quiet else arguments.progress)
+    journal = _journal(arguments)
+
+    def emit(event: Event) -> None:
+        display(event)
+        if journal is not None:
+            journal(event)
+
     try:
+        if arguments.diagnose:
+            return _diagnose(settings, arguments, stop)
         if arguments.self_test:
             from qwen_fetch.routines.selftest import self_test  # noqa: PLC0415
 
             return self_test(settings, stop.tick)
         if arguments.verify:
-            return _verify(settings, arguments, display, stop)
-        return _download(settings, arguments, display, stop)
-    except _Stopped as stopped:
-        raise _interruption(settings, stopped.number) from stopped
+            return _verify(settings, arguments, emit, stop)
+        return _download(settings, arguments, emit, stop)
     except Exception as error:
-        raise problem_of(error, settings) from error
+        problem = _interruption(settings, error.number) if isinstance(error, _Stopped) else problem_of(error, settings)
+        if journal is not None:
+            journal.problem(problem)
+        raise problem from error
     finally:
         display.close()
+        if journal is not None:
+            journal.close()
 
 
-def _download(settings: Settings, arguments: argparse.Namespace, display: Display, stop: _Stop) -> int:
+def _journal(arguments: argparse.Namespace) -> Journal | None:
+    if arguments.log is None:
+        return None
+    from qwen_fetch.journal import Journal  # noqa: PLC0415 - only when it is wanted
+
+    try:
+        return Journal(arguments.log)
+    except OSError as error:
+        detail = f"--log: {arguments.log} cannot be written ({(error.strerror or str(error)).lower()})."
+        raise Problem(catalogue.USAGE, detail=detail) from error
+
+
+def _diagnose(settings: Settings, arguments: argparse.Namespace, stop: _Stop) -> int:
+    from qwen_fetch.routines.diagnose import diagnose  # noqa: PLC0415
+
+    if not arguments.quiet:
+        print(f"Looking at the way to {settings.host} (some ten seconds at most) ...", file=sys.stderr)
+    rows, problem = diagnose(settings, stop.tick)
+    if arguments.json:
+        _print_json({"findings": dict(rows), "problem": problem.as_json() if problem else None})
+    else:
+        for name, text in rows:
+            print(f"{name:<16} {text}")
+    if problem is not None:
+        arguments.json = False  # told above
+        raise problem
+    if not arguments.json:
+        print("Nothing is wrong on the way.")
+    return ExitCode.DONE
+
+
+def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener, stop: _Stop) -> int:
     from qwen_fetch.routines.download import Download  # noqa: PLC0415
 
-    job = Download(settings, display, stop.tick, resume=not arguments.no_resume, force=arguments.force)
+    job = Download(settings, emit, stop.tick, resume=not arguments.no_resume, force=arguments.force)
     if arguments.dry_run:
         from qwen_fetch.report import make_report  # noqa: PLC0415
 
         listed, plan = job.plan()
-        display.close()
         if arguments.json:
             _print_json(make_report(settings, job.store, listed, [step.file for step in plan.steps]).as_json())
         else:
@@ -208,7 +258,6 @@ def _download(settings: Settings, arguments: argparse.Namespace, display: Displa
             print(f"{size_text(plan.bytes_to_fetch)} to fetch, {size_text(plan.bytes_have)} here.")
         return ExitCode.DONE
     result = job.run()
-    display.close()
     if arguments.json:
         _print_json(result.as_json())
     else:
@@ -238,12 +287,11 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> int:
     return ExitCode.DONE if report.complete else ExitCode.INCOMPLETE
 
 
-def _verify(settings: Settings, arguments: argparse.Namespace, display: Display, stop: _Stop) -> int:
+def _verify(settings: Settings, arguments: argparse.Namespace, emit: Listener, stop: _Stop) -> int:
     from qwen_fetch.report import FileState  # noqa: PLC0415
     from qwen_fetch.routines.verify import verify  # noqa: PLC0415
 
-    report = verify(settings, display, stop.tick)
-    display.close()
+    report = verify(settings, emit, stop.tick)
     if arguments.json:
         _print_json(report.as_json())
     else:
@@ -253,7 +301,7 @@ def _verify(settings: Settings, arguments: argparse.Namespace, display: Display,
         paths = [file.path for file in wrong]
         again = settings.command("--force", "--selective", *paths)
         raise Problem(
-            errors.VERIFY_FAILED,
+            catalogue.VERIFY_FAILED,
             count=len(wrong),
             total=len(report.files),
             paths=", ".join(paths),
@@ -261,7 +309,7 @@ def _verify(settings: Settings, arguments: argparse.Namespace, display: Display,
         )
     if not report.complete:
         missing = [file for file in report.files if file.state is not FileState.COMPLETE]
-        raise Problem(errors.NOT_COMPLETE, missing=len(missing), total=len(report.files), command=settings.command())
+        raise Problem(catalogue.NOT_COMPLETE, missing=len(missing), total=len(report.files), command=settings.command())
     return ExitCode.DONE
 
 
@@ -324,7 +372,7 @@ def _interruption(settings: Settings, number: int) -> Problem:
         report = make_report(settings, store, known, wanted)
         here = report.bytes_present + report.bytes_partial
         kept = f"{size_text(here)} of {size_text(report.bytes_total)}, in {report.cache_dir}"
-    kind = errors.INTERRUPTED if number == signal.SIGINT else errors.TERMINATED
+    kind = catalogue.INTERRUPTED if number == signal.SIGINT else catalogue.TERMINATED
     return Problem(kind, kept=kept, command=settings.command())
 
 
@@ -343,7 +391,7 @@ def _tell(problem: Problem, arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse combinations that contradict each other."""
-    modes = [name for name in ("status_only", "verify", "cleanup", "self_test") if getattr(arguments, name)]
+    modes = [name for name in ("status_only", "verify", "cleanup", "diagnose", "self_test") if getattr(arguments, name)]
     if arguments.dry_run and modes != ["cleanup"]:
         modes.append("dry_run")
     pairs = [modes] if len(modes) > 1 else []
@@ -352,7 +400,7 @@ def _check(arguments: argparse.Namespace) -> None:
     ]
     for names in pairs:
         options = " and ".join("--" + name.replace("_", "-") for name in names[:2])
-        raise Problem(errors.USAGE, detail=f"{options} exclude each other.")
+        raise Problem(catalogue.USAGE, detail=f"{options} exclude each other.")
 
 
 def _print_json(values: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from qwen_fetch.settings import Transport
 
 __all__ = [
+    "Attempt",
     "Event",
     "FileDone",
     "FileProgress",
@@ -75,6 +76,18 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request has ended: the bytes `start` to `end` of a file; `outcome` is ``done`` or why not."""
+
+    path: str
+    transport: Transport
+    start: int
+    end: int
+    seconds: float
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """An attempt failed and another follows in `wait` seconds. `failures` of them in a row gained nothing."""
 
@@ -125,6 +138,6 @@ class Note:
     text: str
 
 
-Event = Started | Phase | Progress | Retry | Switch | Mismatch | FileDone | Waiting | Note
+Event = Started | Phase | Attempt | Progress | Retry | Switch | Mismatch | FileDone | Waiting | Note
 if TYPE_CHECKING:
     Listener = Callable[[Event], None]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qwen_fetch.snapshot import RepoFile
     from qwen_fetch.store import Store
 
-__all__ = ["BlobLock", "holder"]
+__all__ = ["BlobLock", "holder", "locks_hold"]
 
 _MODE = 0o664  # the client's: people who share a cache can wait for each other
 
@@ -70,6 +70,29 @@ class BlobLock:
             self._note.unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
+
+
+def locks_hold(store: Store) -> bool:
+    """Whether a lock in this cache keeps others out: taken twice, the second time must fail.
+
+    On some network and FUSE file systems both succeed, and two machines would write into one file.
+    """
+    store.locks.mkdir(parents=True, exist_ok=True)
+    path = store.locks / f".probe-{socket.gethostname()}-{os.getpid()}.lock"
+    first, second = FileLock(path, thread_local=False), FileLock(path, thread_local=False)
+    try:
+        first.acquire(blocking=False)
+        try:
+            second.acquire(blocking=False)
+        except Timeout:
+            return True
+        second.release()
+    except NotImplementedError:
+        return True  # no flock at all: a soft lock is used instead, and that is a file
+    finally:
+        first.release()
+        path.unlink(missing_ok=True)
+    return False
 
 
 def holder(store: Store, file: RepoFile) -> str:

@@ -41,7 +41,7 @@ class Partial:
         self.path = path
         self.file = file
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        self._descriptor = _open(path)
         there = os.fstat(self._descriptor).st_size
         good = first_hole(self._descriptor, there) if keep and there <= file.size else 0
         if good < there:
@@ -100,6 +100,21 @@ class Partial:
         """Whether the file is whole and has its digest. Everything must be hashed."""
         return self.hashed == self.file.size and self._hasher.hexdigest() == self.file.digest.hex
 
+    @property
+    def intact(self) -> bool:
+        """Whether the file on disk is still the one that is being written, and as long as what was written."""
+        try:
+            there, ours = self.path.stat(), os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return os.path.samestat(there, ours) and there.st_size == self._committed
+
+    def reopen(self) -> None:
+        """Begin again with a new file, after somebody else has changed or removed this one."""
+        os.close(self._descriptor)
+        self._descriptor = _open(self.path)
+        self.restart()
+
     def restart(self) -> None:
         """Throw the bytes away and begin again."""
         os.ftruncate(self._descriptor, 0)
@@ -117,3 +132,7 @@ class Partial:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from qwen_fetch.events import (
+    Attempt,
     Event,
     FileDone,
     Mismatch,
@@ -133,6 +134,8 @@ class _JsonLines(_Lines):
 
     def show(self, event: Event) -> None:
         values = asdict(event)
+        if isinstance(event, Attempt):
+            return  # several a second: they are for the log
         if isinstance(event, Progress):
             rate = self._meter.rate(event.done)
             now = time.monotonic()

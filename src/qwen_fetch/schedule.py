@@ -204,6 +204,21 @@ class Schedule:
             job.state = State.ACTIVE
             self._changed.notify_all()
 
+    def lost(self, window: Window) -> None:
+        """Somebody else has changed or removed the partial that this window was being written to: begin the file again.
+
+        Raises:
+            OSError: It cannot be opened again.
+        """
+        job = window.job
+        assert job.partial is not None  # noqa: S101 - it was being written
+        with self._changed:
+            job.epoch += 1  # what other workers hold of it is void
+            job.ready.clear()
+            job.gaps = Gaps(0, job.file.size)
+            job.partial.reopen()
+        self._leave(window)
+
     def stop(self) -> None:
         """No more windows for anybody."""
         with self._changed:

@@ -12,12 +12,14 @@ No network, and nothing here decides: `plan` does.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
+import socket
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -70,14 +72,20 @@ class Store:
         self.repo = cache_dir / name
         self.blobs = self.repo / "blobs"
         self.locks = cache_dir / ".locks" / name
+        self.share_partials = True
 
     def blob(self, file: RepoFile) -> Path:
         """Where the complete file lies."""
         return self.blobs / file.digest.hex
 
     def partial(self, file: RepoFile) -> Path:
-        """Where its prefix grows."""
-        return self.blobs / f"{file.digest.hex}.incomplete"
+        """Where its prefix grows.
+
+        Where locks do not hold, each machine has a name of its own, in the form of the Hub client's temporary
+        files, so that everybody's cleanup knows it.
+        """
+        own = self.blobs / f"{file.digest.hex}.{_machine()}.incomplete"
+        return own if not self.share_partials or own.exists() else self.blobs / f"{file.digest.hex}.incomplete"
 
     def snapshot(self, commit: str) -> Path:
         """The folder of pointers of one commit."""
@@ -86,6 +94,13 @@ class Store:
     def pointer(self, commit: str, file: RepoFile) -> Path:
         """Where programs find the file."""
         return self.snapshot(commit).joinpath(*file.path.split("/"))
+
+    def commit_of(self, revision: str) -> str | None:
+        """The commit that a branch or tag stood for when it was last asked for; None when it never was."""
+        try:
+            return (self.repo / "refs" / revision).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
 
     def blob_size(self, file: RepoFile) -> int | None:
         """Size of the complete file under its final name; None when it is not there."""
@@ -169,6 +184,12 @@ def first_hole(descriptor: int, size: int) -> int:
         return min(size, os.lseek(descriptor, 0, os.SEEK_HOLE))
     except OSError:
         return size
+
+
+@cache
+def _machine() -> str:
+    """Eight hex digits that stay the same on this machine."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def _size(path: Path) -> int | None:

@@ -11,15 +11,16 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from qwen_fetch import errors
+from qwen_fetch import catalogue
 from qwen_fetch.diagnosis import problem_of
 from qwen_fetch.errors import Problem
-from qwen_fetch.events import FileDone, FileProgress, Mismatch, Progress, Retry, Switch, Waiting
+from qwen_fetch.events import Attempt, FileDone, FileProgress, Mismatch, Note, Progress, Retry, Switch, Waiting
 from qwen_fetch.locks import holder
 from qwen_fetch.ratelimit import RateLimit
 from qwen_fetch.retry import Health, decide
 from qwen_fetch.schedule import Job, Schedule, State
 from qwen_fetch.sources import Failure, FailureKind
+from qwen_fetch.units import size_text
 from qwen_fetch.windows import Pace
 
 if TYPE_CHECKING:
@@ -120,6 +121,16 @@ class Transfer:
         self.stopping.set()
         self.schedule.stop()
 
+    def local_problem(self, error: Exception, path: str) -> Problem:
+        """What an error of this machine means, with the numbers that help when the disk is full."""
+        problem = problem_of(error, self.settings, path=path)
+        if problem.kind is catalogue.DISK_FULL:
+            left = sum(job.file.size for job in self.schedule.jobs) - self.bytes_on_disk
+            problem.facts["detail"] = (
+                f"{size_text(left)} are still to come, {size_text(self.store.free_bytes)} are free."
+            )
+        return problem
+
     def _stop(self, threads: list[threading.Thread]) -> None:
         self.stopping.set()
         self.schedule.stop()
@@ -136,7 +147,7 @@ class Transfer:
         who = holder(self.store, job.file)
         self.emit(Waiting(f"{job.file.path} is being downloaded by {who}"))
         if seconds > self.settings.stall_timeout:
-            raise Problem(errors.BUSY, path=job.file.path, holder=who, seconds=seconds)
+            raise Problem(catalogue.BUSY, path=job.file.path, holder=who, seconds=seconds)
 
     def _report(self) -> None:
         jobs = self.schedule.jobs
@@ -167,8 +178,10 @@ class Transfer:
         while (job := self._arrived.get()) is not None:
             try:
                 self._check_file(job)
+            except _Stopping:
+                return
             except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
-                self.schedule.failed(job, problem_of(error, self.settings, path=str(self.store.partial(job.file))))
+                self.abandon(self.local_problem(error, str(self.store.partial(job.file))))
 
     def _check_file(self, job: Job) -> None:
         partial = job.partial
@@ -177,7 +190,7 @@ class Transfer:
         partial.catch_up(lambda _: self._leave_if_stopping())
         if job.state is not State.CHECKING:
             return
-        if partial.is_right():
+        if partial.is_right() and partial.intact:
             partial.flush()
             self.store.install(self.commit, job.file)
             self.schedule.verified(job)
@@ -185,9 +198,9 @@ class Transfer:
             return
         job.mismatches += 1
         self.emit(Mismatch(job.file.path, job.file.size))
-        partial.restart()
+        partial.reopen()
         if job.mismatches >= _MISMATCHES:
-            self.schedule.failed(job, Problem(errors.CORRUPT, path=job.file.path, tries=job.mismatches))
+            self.schedule.failed(job, Problem(catalogue.CORRUPT, path=job.file.path, tries=job.mismatches))
         else:
             self.schedule.again(job)
 
@@ -233,7 +246,7 @@ class _Worker:
                 self._fetch(window)
         except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
             path = transfer.store.partial(window.job.file) if window else transfer.store.repo
-            transfer.abandon(problem_of(error, transfer.settings, path=str(path)))
+            transfer.abandon(transfer.local_problem(error, str(path)))
         finally:
             for source in self._sources.values():
                 source.close()
@@ -272,7 +285,11 @@ class _Worker:
                     return
                 transport = following
             else:
-                transfer.schedule.finished(window)
+                if window.direct and job.partial and not job.partial.intact:
+                    transfer.emit(Note(f"{job.file.path}: another program changed its partial file; it starts again"))
+                    transfer.schedule.lost(window)
+                else:
+                    transfer.schedule.finished(window)
                 return
 
     def _transports(self, job: Job) -> tuple[Transport, ...]:
@@ -291,6 +308,7 @@ class _Worker:
         began, before, first_byte = time.perf_counter(), window.position, 0.0
         self.attempt += 1
         self._source = source
+        outcome = "stopped"
         pieces = source.window(job.file, window.position, window.end)
         try:
             for piece in pieces:
@@ -303,9 +321,15 @@ class _Worker:
                 self.received += len(piece)
                 transfer.limit.take(len(piece))
                 self._source = source
+            outcome = "done"
+        except Failure as failure:
+            outcome = str(failure)
+            raise
         finally:
             self._source = None
             pieces.close()
+            took = time.perf_counter() - began
+            transfer.emit(Attempt(job.file.path, transport, before, window.position, round(took, 3), outcome))
         self._paces[transport].learn(window.position - before, time.perf_counter() - began, first_byte)
 
     def _after(self, window: Window, failure: Failure, used: Transport, failures: int) -> Transport | None:

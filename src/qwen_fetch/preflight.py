@@ -1,0 +1,160 @@
+"""Before the first byte: what would make this download fail hours later, or what the environment is mistaken about.
+
+Nothing is said when all is well.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qwen_fetch import catalogue
+from qwen_fetch.diagnosis import offline_switch
+from qwen_fetch.errors import Problem
+from qwen_fetch.locks import locks_hold
+from qwen_fetch.shell import set_variable, unset_variable
+from qwen_fetch.units import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qwen_fetch.plan import Plan
+    from qwen_fetch.settings import Settings
+    from qwen_fetch.store import Store
+
+__all__ = ["check_cache", "check_environment", "check_room"]
+
+_MARGIN = 64 << 20  # for small files, trees and what else is written meanwhile
+_FAT_LIMIT = (4 << 30) - 1
+_FAT = {"vfat", "msdos"}
+_CA_IGNORED = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_OLDEST = {"huggingface_hub": (2, 4), "hf_xet": (1, 8)}
+
+
+def check_environment() -> Iterator[str]:
+    """What the environment says that has no effect, or another one than its owner may think.
+
+    Raises:
+        Problem: (offline-switch) the network is switched off for every Hub client.
+    """
+    if variable := offline_switch():
+        raise Problem(catalogue.OFFLINE, variable=variable, unset=unset_variable(variable))
+    ignored = next((name for name in _CA_IGNORED if os.environ.get(name)), "")
+    if ignored and not os.environ.get("SSL_CERT_FILE"):
+        remedy = set_variable("SSL_CERT_FILE", os.environ[ignored])
+        yield f"{ignored} is set, but Hub clients read SSL_CERT_FILE: {remedy}"
+    if os.environ.get("HF_HUB_ENABLE_HF_TRANSFER"):
+        yield "HF_HUB_ENABLE_HF_TRANSFER has had no effect since huggingface_hub 1.0"
+    for name, oldest in _OLDEST.items():
+        with suppress(PackageNotFoundError, ValueError):
+            if tuple(int(part) for part in version(name).split(".")[:2]) < oldest:
+                wanted = ".".join(map(str, oldest))
+                yield f"{name} {version(name)} is older than {wanted}, the oldest tried: pip install -U {name}"
+
+
+def check_cache(store: Store) -> Iterator[str]:
+    """Whether the cache can be written, and what its file system does not do.
+
+    Raises:
+        Problem: (not-writable) nothing can be stored there.
+    """
+    try:
+        store.blobs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=store.repo, prefix=".probe-") as folder:
+            probe = Path(folder, "file")
+            probe.write_bytes(b"probe")
+            probe.replace(probe.with_name("renamed"))
+    except OSError as error:
+        raise _not_writable(error, store.cache_dir) from error
+    if not store.symlinks_work:
+        yield "symlinks do not work here, so files are stored in the snapshot folder itself"
+    if not locks_hold(store):
+        store.share_partials = False
+        yield "locks do not hold on this file system: partial files are kept apart for each machine"
+
+
+def check_room(settings: Settings, store: Store, plan: Plan) -> None:
+    """Whether everything that is still to come fits.
+
+    Raises:
+        Problem: (no-room) it does not; (file-too-large) the file system has a limit below a file's size.
+    """
+    coming = [step for step in plan.steps if not step.complete]
+    if not coming:
+        return
+    set_home = set_variable("HF_HOME", "D:\\huggingface" if os.name == "nt" else "/path/on/a/larger/disk")
+    largest = max(step.file.size for step in coming)
+    if limit := _file_size_limit(store.repo, largest):
+        size, why = limit
+        raise Problem(catalogue.FILE_TOO_LARGE, path=store.cache_dir, size=size, detail=why, set_home=set_home)
+    free, needed = store.free_bytes, plan.bytes_to_fetch
+    if free >= needed + _MARGIN:
+        return
+    raise Problem(
+        catalogue.NO_ROOM,
+        kept="Nothing was changed.",
+        needed=size_text(needed),
+        path=store.cache_dir,
+        free=size_text(free),
+        short=size_text(needed + _MARGIN - free),
+        largest=_largest(store),
+        cleanup=settings.command("--cleanup"),
+        set_home=set_home,
+    )
+
+
+def _not_writable(error: OSError, folder: Path) -> Problem:
+    place = Path(error.filename or folder)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    owner, remedy = "The file system refuses it.", "Make it writable for this user."
+    if error.errno == errno.EROFS:
+        owner = "It is mounted read-only."
+    elif error.errno in {errno.EACCES, errno.EPERM} and hasattr(os, "getuid") and place.stat().st_uid != os.getuid():
+        owner = f"It belongs to user {place.stat().st_uid}, and this is user {os.getuid()}: an earlier run with sudo?"
+        remedy = f'sudo chown -R "$USER" {place}'
+    detail = (error.strerror or str(error)).lower()
+    return Problem(catalogue.NOT_WRITABLE, path=place, detail=detail, owner=owner, remedy=remedy)
+
+
+def _file_size_limit(folder: Path, largest: int) -> tuple[str, str] | None:
+    """The size that cannot be stored, and why; None where it can."""
+    if largest > _FAT_LIMIT and _file_system(folder) in _FAT:
+        return size_text(largest), "It is FAT32, which ends at 4 GiB a file."
+    with suppress(ImportError):
+        import resource  # noqa: PLC0415 - not on Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if limit not in {resource.RLIM_INFINITY, -1} and limit < largest:
+            return size_text(largest), f"This shell limits files to {size_text(limit)} (ulimit -f)."
+    return None
+
+
+def _file_system(folder: Path) -> str:
+    """The type of the file system of a folder, where the system tells (Linux)."""
+    best, kind = "", ""
+    with suppress(OSError):
+        for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
+            _, place, name, *_ = line.split(" ")
+            if folder.is_relative_to(place) and len(place) >= len(best):
+                best, kind = place, name
+    return kind
+
+
+def _largest(store: Store) -> str:
+    """The largest things in the cache, that could be freed."""
+    sizes = []
+    for repo in store.cache_dir.glob("models--*"):
+        blobs = [path for path in (repo / "blobs").glob("*") if path.is_file() and not path.is_symlink()]
+        sizes.append(
+            (sum(path.stat().st_size for path in blobs), repo.name.removeprefix("models--").replace("--", "/"))
+        )
+    shown = [f"{name} {size_text(size)}" for size, name in sorted(sizes, reverse=True)[:3] if size]
+    return (
+        f"The largest in this cache: {', '.join(shown)}." if shown else "The cache holds nothing that could be freed."
+    )
