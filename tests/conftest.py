@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0.003,
         help="size of the made-up repo as a share of the real 57.7 GB; 0.026 is 1.5 GB (default: %(default)s)",
     )
+    parser.addoption("--matrix", type=Path, help="write the results of the fault matrix to this Markdown file")
 
 
 @pytest.fixture(scope="session")
@@ -152,3 +153,11 @@ class Tool:
 def tool(tmp_path: Path) -> Tool:
     """The command with an empty cache, not connected to any Hub."""
     return Tool(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def small_repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same tree in 35 MB: for what goes wrong, size adds nothing but time."""
+    folder = tmp_path_factory.mktemp("small") / "files"
+    make_repo(folder, scale=0.0006)
+    return folder

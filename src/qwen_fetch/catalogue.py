@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from qwen_fetch.errors import ExitCode, Kind
 
-__all__ = ["all_kinds"]
+__all__ = ["all_kinds", "page"]
 
 _GO_ON = "Then run the same command again: it goes on where it stopped."
 
@@ -298,6 +298,25 @@ UNEXPECTED = Kind(
 )
 
 
+def page() -> str:
+    """The page of the documentation that lists them all."""
+    lines = [
+        "# What can go wrong",
+        "",
+        "Every message of the program is one of these; `[id]` stands at the end of its first line. Words in braces",
+        "are filled in. Made by `python -m qwen_fetch.catalogue > docs/problems.md`.",
+    ]
+    for kind in all_kinds():
+        lines += ["", f"## {kind.id}", "", f"Exit code {int(kind.exit_code)}. {kind.what}"]
+        lines += ["", kind.why] if kind.why else []
+        lines += ["", *(f"* {line}" for line in kind.do)]
+    return "\n".join([*lines, ""])
+
+
 def all_kinds() -> tuple[Kind, ...]:
     """Every kind, in the order of this page."""
     return tuple(value for value in globals().values() if isinstance(value, Kind))
+
+
+if __name__ == "__main__":
+    print(page(), end="")

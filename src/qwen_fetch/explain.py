@@ -25,7 +25,7 @@ def explain(problem: Problem, settings: Settings, path: str, tick: Callable[[], 
     Args:
         problem: What the download ended with.
         settings: Which Hub and repo.
-        path: A large file, to look at the host that has its bytes; empty: not known.
+        path: A large file, to look at the host that has its bytes, if the problem names none; empty: not known.
         tick: Called several times a second; what it raises ends the look.
     """
     if problem.kind not in _SYMPTOMS:
@@ -34,7 +34,8 @@ def explain(problem: Problem, settings: Settings, path: str, tick: Callable[[], 
     from qwen_fetch.verdict import verdict  # noqa: PLC0415
 
     try:
-        findings = call_with_ticks(lambda: probe(settings, path), tick, _BOUND)
+        about = str(problem.facts.get("path") or path)
+        findings = call_with_ticks(lambda: probe(settings, about), tick, _BOUND)
     except TimeoutError:
         return problem
     cause = verdict(findings, problem.kept)

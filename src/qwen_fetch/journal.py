@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
@@ -59,9 +60,10 @@ class Journal:
 
     def close(self) -> None:
         """End the log."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # a full disk
+                file.close()
 
     def _write(self, now: float, name: str, values: dict[str, object]) -> None:
         if self._file is None:
@@ -71,5 +73,5 @@ class Journal:
         try:
             self._file.write(f"{when} {name:<9} {words}\n")
             self._file.flush()
-        except (OSError, ValueError):
-            self._file = None
+        except OSError:
+            self.close()

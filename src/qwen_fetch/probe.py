@@ -10,9 +10,11 @@ import socket
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from html import unescape
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -177,7 +179,9 @@ def _ask(url: str, bound: float, method: str = "GET", headers: dict[str, str] | 
             target = parts.path + (f"?{parts.query}" if parts.query else "")
             connection.request(method, target, headers={"Accept-Encoding": "identity", **(headers or {})})
             response = connection.getresponse()
-            body = response.read(_PAGE_BYTES)
+            body = b""
+            with suppress(OSError, HTTPException):  # the answer is what counts
+                body = response.read(_PAGE_BYTES)
         finally:
             connection.close()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding

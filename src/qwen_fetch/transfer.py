@@ -121,7 +121,7 @@ class Transfer:
         self.stopping.set()
         self.schedule.stop()
 
-    def local_problem(self, error: Exception, path: str) -> Problem:
+    def local_problem(self, error: BaseException, path: str) -> Problem:
         """What an error of this machine means, with the numbers that help when the disk is full."""
         problem = problem_of(error, self.settings, path=path)
         if problem.kind is catalogue.DISK_FULL:
@@ -244,7 +244,7 @@ class _Worker:
         try:
             while (window := transfer.schedule.next(self._window_size)) is not None:
                 self._fetch(window)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the user is told
             path = transfer.store.partial(window.job.file) if window else transfer.store.repo
             transfer.abandon(transfer.local_problem(error, str(path)))
         finally:

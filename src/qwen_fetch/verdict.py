@@ -62,7 +62,7 @@ def _of_way(findings: Findings, reach: Reach, answer: Answer, kept: str) -> Prob
         return None
     if findings.proxy:
         detail = answer.detail if findings.proxy_reach == "ok" else findings.proxy_reach
-        if reach.tls == "" and "certificate" not in detail:
+        if "certificate" not in detail:
             return Problem(catalogue.PROXY, kept=kept, proxy=findings.proxy, host=reach.host, detail=detail)
     elif reach.name != "ok":
         if findings.has_route and findings.neutral_name == "ok":

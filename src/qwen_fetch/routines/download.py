@@ -250,7 +250,8 @@ class Download:
 
     def _refusal(self, problem: Problem) -> Problem:
         """A refusal after a token was tried in vain is about that token."""
-        if problem.kind is not catalogue.ACCESS or not self._hub.token_was_refused:
+        # Without a token, a private repo looks like one that does not exist.
+        if problem.kind not in {catalogue.ACCESS, catalogue.NOT_FOUND} or not self._hub.token_was_refused:
             return problem
         source = self._hub.token_source
         unset = unset_variable(source) if source.isupper() else f"hf auth logout (it is in {source})"

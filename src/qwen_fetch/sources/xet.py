@@ -30,7 +30,7 @@ class XetSource:
         token_url: Where the endpoint hands out Xet tokens: ``…/api/models/<repo>/xet-read-token/<commit>``.
         token: The token for the endpoint, if any; `hf_xet` sends it to `token_url` only.
         timeout: Seconds for a connection.
-        stall_timeout: Seconds without a byte after which the library should give up by itself.
+        stall_timeout: Seconds without a byte after which the watch gives up; the library does so much later.
     """
 
     transport: Literal["xet"] = "xet"
@@ -42,7 +42,8 @@ class XetSource:
         self._config = hf_xet.XetConfig().with_config(
             {
                 "client.connect_timeout": f"{timeout:g}s",
-                "client.read_timeout": f"{stall_timeout:g}s",
+                # A net under the watch of `transfer`, which knows a machine that slept from a line that is silent.
+                "client.read_timeout": f"{2 * stall_timeout + 10:g}s",
                 # Retrying is this program's business: the library would sleep 3, 9, 27… s and ask for the whole again.
                 "client.retry_max_attempts": 0,
                 # One worker is one connection, and its window is all that is ever buffered.
@@ -74,7 +75,10 @@ class XetSource:
         except GeneratorExit:
             self.close()  # left early: the rest of the stream is not wanted
             raise
-        except Exception as error:
+        except (
+            Exception,
+            KeyboardInterrupt,
+        ) as error:  # an aborted session raises the latter, here and in no other way
             self.close()
             raise _failure(error, aborted=self._aborted) from error
         if got != end - start:
@@ -111,7 +115,7 @@ _PREFIXES = (
 )
 
 
-def _failure(error: Exception, *, aborted: bool) -> Failure:
+def _failure(error: BaseException, *, aborted: bool) -> Failure:
     text = " ".join(str(error).split())
     detail = f"Xet: {_without_query(text)[:200]}"
     if aborted:

@@ -1,0 +1,118 @@
+"""What is looked at before the first byte."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qwen_fetch import preflight
+from qwen_fetch.errors import Problem
+from qwen_fetch.integrity import Digest
+from qwen_fetch.locks import locks_hold
+from qwen_fetch.plan import make_plan
+from qwen_fetch.preflight import check_cache, check_environment, check_room
+from qwen_fetch.settings import Settings
+from qwen_fetch.snapshot import RepoFile
+from qwen_fetch.store import OnDisk, Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = RepoFile("shard", 5_000_000_000, Digest("sha256", "a" * 64))
+VARIABLES = (
+    "HF_HUB_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "HF_HUB_ENABLE_HF_TRANSFER",
+)
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path, "owner/name")
+
+
+@pytest.mark.usefixtures("clean")
+def test_nothing_is_said_when_all_is_well(store: Store) -> None:
+    assert list(check_environment()) == []
+    assert list(check_cache(store)) == []
+    assert [path for path in store.repo.rglob("*") if path.is_file()] == []
+    assert list(store.locks.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("REQUESTS_CA_BUNDLE", "/ca.pem", "SSL_CERT_FILE=/ca.pem"),
+        ("CURL_CA_BUNDLE", "/ca.pem", "SSL_CERT_FILE=/ca.pem"),
+        ("HF_HUB_ENABLE_HF_TRANSFER", "1", "no effect"),
+    ],
+)
+def test_what_has_no_effect_is_said(clean: pytest.MonkeyPatch, variable: str, value: str, said: str) -> None:
+    clean.setenv(variable, value)
+    (note,) = check_environment()
+    assert variable in note
+    assert said in note.replace("$env:SSL_CERT_FILE = '/ca.pem'", "SSL_CERT_FILE=/ca.pem")
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_the_offline_switch_is_named(clean: pytest.MonkeyPatch, variable: str) -> None:
+    clean.setenv(variable, "1")
+    with pytest.raises(Problem, match=variable) as caught:
+        list(check_environment())
+    assert caught.value.id == "offline-switch"
+    clean.setenv(variable, "0")
+    assert list(check_environment()) == []
+
+
+def test_an_old_client_is_named(clean: pytest.MonkeyPatch) -> None:
+    clean.setattr(preflight, "version", lambda name: {"huggingface_hub": "0.36.0"}.get(name, "9.0"))
+    (note,) = check_environment()
+    assert "huggingface_hub 0.36.0 is older than 2.4" in note
+
+
+def test_what_does_not_fit_is_refused_with_the_numbers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = store.cache_dir / "models--someone--large" / "blobs"
+    other.mkdir(parents=True)
+    (other / "x").write_bytes(bytes(3_000_000))
+    plan = make_plan([FILE], {FILE.path: OnDisk(partial=1_000_000_000)})
+    monkeypatch.setattr(Store, "free_bytes", 3_000_000_000)
+    with pytest.raises(Problem) as caught:
+        check_room(Settings(), store, plan)
+    text = "\n".join(caught.value.lines())
+    assert caught.value.id == "no-room"
+    assert "4.0 GB are still to come" in text
+    assert "3.0 GB free" in text
+    assert "someone/large 3.0 MB" in text
+    monkeypatch.setattr(Store, "free_bytes", 5_000_000_000)
+    check_room(Settings(), store, plan)
+
+
+def test_a_file_system_for_small_files_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_file_system", lambda _: "vfat")
+    with pytest.raises(Problem, match=r"cannot hold a file of 5\.0 GB"):
+        check_room(Settings(), store, make_plan([FILE], {FILE.path: OnDisk()}))
+
+
+def test_where_locks_do_not_hold_each_machine_has_partials_of_its_own(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert locks_hold(store)
+    shared = store.partial(FILE)
+    monkeypatch.setattr(preflight, "locks_hold", lambda _: False)
+    (note,) = check_cache(store)
+    assert "kept apart" in note
+    own = store.partial(FILE)
+    assert own != shared
+    own.write_bytes(b"bytes")
+    assert Store(store.cache_dir, "owner/name").partial(FILE) == own, "status finds it without asking again"
