@@ -72,7 +72,7 @@ class Transfer:
         self.limit = RateLimit(settings.limit_rate, wait=self.stopping.wait)
         self.problem: Problem | None = None
         self._arrived: SimpleQueue[Job | None] = SimpleQueue()
-        self.schedule = Schedule(store, steps, self._arrived.put)
+        self.schedule = Schedule(store, commit, steps, self._arrived.put)
         self._workers = [_Worker(self) for _ in range(settings.max_workers)]
 
     def run(self, tick: Callable[[], None] = lambda: None) -> None:
