@@ -166,12 +166,23 @@ def _run(arguments: argparse.Namespace) -> int:
         max_retries=arguments.max_retries,
         limit_rate=arguments.limit_rate,
     )
-    if arguments.status_only:
-        return _status(settings, arguments)
-    if arguments.cleanup:
-        return _cleanup(settings, arguments)
-    from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - the modes above are to start in no time
-    from qwen_fetch.progress import Display  # noqa: PLC0415
+    try:
+        if arguments.status_only:
+            return _status(settings, arguments)
+        if arguments.cleanup:
+            return _cleanup(settings, arguments)
+        return _work(settings, arguments)
+    except (Problem, BrokenPipeError):
+        raise
+    except Exception as error:
+        from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - the first two are to start in no time
+
+        raise problem_of(error, settings) from error
+
+
+def _work(settings: Settings, arguments: argparse.Namespace) -> int:
+    """The modes that take their time: with a display, and ended by a signal."""
+    from qwen_fetch.progress import Display  # noqa: PLC0415 - see above
 
     stop = _Stop()
     display = Display("off" if arguments.quiet else arguments.progress)
@@ -185,8 +196,6 @@ def _run(arguments: argparse.Namespace) -> int:
         return _download(settings, arguments, display, stop)
     except _Stopped as stopped:
         raise _interruption(settings, stopped.number) from stopped
-    except Exception as error:
-        raise problem_of(error, settings) from error
     finally:
         display.close()
 
@@ -244,30 +253,35 @@ def _verify(settings: Settings, arguments: argparse.Namespace, display: Display,
 
     report = verify(settings, display, stop.tick)
     display.close()
-    if arguments.json:
-        _print_json(report.as_json())
-    else:
-        for file in report.files:
-            print(f"{'verified' if file.verified else file.state:<9} {size_text(file.size):>9}  {file.path}")
+    problem = None
     if wrong := report.in_state(FileState.CORRUPT):
         paths = [file.path for file in wrong]
         again = settings.command("--force", "--selective", *paths)
-        raise Problem(
+        problem = Problem(
             errors.VERIFY_FAILED,
             count=len(wrong),
             total=len(report.files),
             paths=", ".join(paths),
             command=again,
         )
-    if not report.complete:
+    elif not report.complete:
         missing = [file for file in report.files if file.state is not FileState.COMPLETE]
-        raise Problem(errors.NOT_COMPLETE, missing=len(missing), total=len(report.files), command=settings.command())
+        problem = Problem(
+            errors.NOT_COMPLETE, missing=len(missing), total=len(report.files), command=settings.command()
+        )
+    if arguments.json:
+        _print_json(report.as_json() | ({"error": problem.as_json()} if problem else {}))
+        arguments.json = False  # stdout has its one object
+    else:
+        for file in report.files:
+            print(f"{'verified' if file.verified else file.state:<9} {size_text(file.size):>9}  {file.path}")
+    if problem:
+        raise problem
     return ExitCode.DONE
 
 
 def _cleanup(settings: Settings, arguments: argparse.Namespace) -> int:
     from qwen_fetch.cleanup import Cleanup, cleanup, find  # noqa: PLC0415 - see above
-    from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415
 
     found = find(settings)
     done = Cleanup(removed=(), held=())
@@ -275,10 +289,7 @@ def _cleanup(settings: Settings, arguments: argparse.Namespace) -> int:
         if not arguments.yes and not _may_remove(found):
             print("Nothing was removed.", file=sys.stderr)
             return ExitCode.DONE
-        try:
-            done = cleanup(settings)
-        except OSError as error:
-            raise problem_of(error, settings) from error
+        done = cleanup(settings)
     if arguments.json:
         _print_json(
             {
@@ -330,7 +341,7 @@ def _interruption(settings: Settings, number: int) -> Problem:
 
 def _tell(problem: Problem, arguments: argparse.Namespace) -> int:
     """Show a problem: prose on stderr, and with `--json` an object on stdout."""
-    if arguments.verbose:
+    if arguments.verbose and problem.exit_code is not ExitCode.USAGE:
         import traceback  # noqa: PLC0415
 
         traceback.print_exception(problem)
