@@ -18,7 +18,7 @@ USAGE = Kind(
     ExitCode.USAGE,
     what="{detail}",
     why="",
-    do=("Every option is explained by --help.",),
+    do=("qwen-fetch --help shows every option.",),
 )
 NO_MATCH = Kind(
     "no-match",

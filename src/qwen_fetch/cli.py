@@ -169,16 +169,23 @@ def _run(arguments: argparse.Namespace) -> int:
         max_retries=arguments.max_retries,
         limit_rate=arguments.limit_rate,
     )
-    if arguments.status_only:
-        return _status(settings, arguments)
-    if arguments.cleanup:
-        return _cleanup(settings, arguments)
-    return _watched(settings, arguments)
+    try:
+        if arguments.status_only:
+            return _status(settings, arguments)
+        if arguments.cleanup:
+            return _cleanup(settings, arguments)
+        return _watched(settings, arguments)
+    except (Problem, BrokenPipeError):
+        raise
+    except Exception as error:
+        from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - the first two are to start in no time
+
+        raise problem_of(error, settings) from error
 
 
 def _watched(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run a mode that takes its time: shown, logged, and to be stopped by a signal."""
-    from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - the modes above are to start in no time
+    from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - see above
     from qwen_fetch.progress import Display  # noqa: PLC0415
 
     stop = _Stop()
@@ -200,6 +207,8 @@ def _watched(settings: Settings, arguments: argparse.Namespace) -> int:
         if arguments.verify:
             return _verify(settings, arguments, emit, stop)
         return _download(settings, arguments, emit, stop)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         problem = _interruption(settings, error.number) if isinstance(error, _Stopped) else problem_of(error, settings)
         if journal is not None:
@@ -292,29 +301,34 @@ def _verify(settings: Settings, arguments: argparse.Namespace, emit: Listener, s
     from qwen_fetch.routines.verify import verify  # noqa: PLC0415
 
     report = verify(settings, emit, stop.tick)
-    if arguments.json:
-        _print_json(report.as_json())
-    else:
-        for file in report.files:
-            print(f"{'verified' if file.verified else file.state:<9} {size_text(file.size):>9}  {file.path}")
+    problem = None
     if wrong := report.in_state(FileState.CORRUPT):
         paths = [file.path for file in wrong]
         again = settings.command("--force", "--selective", *paths)
-        raise Problem(
+        problem = Problem(
             catalogue.VERIFY_FAILED,
             count=len(wrong),
             total=len(report.files),
             paths=", ".join(paths),
             command=again,
         )
-    if not report.complete:
+    elif not report.complete:
         missing = [file for file in report.files if file.state is not FileState.COMPLETE]
-        raise Problem(catalogue.NOT_COMPLETE, missing=len(missing), total=len(report.files), command=settings.command())
+        problem = Problem(
+            catalogue.NOT_COMPLETE, missing=len(missing), total=len(report.files), command=settings.command()
+        )
+    if arguments.json:
+        _print_json(report.as_json() | ({"error": problem.as_json()} if problem else {}))
+        arguments.json = False  # stdout has its one object
+    else:
+        for file in report.files:
+            print(f"{'verified' if file.verified else file.state:<9} {size_text(file.size):>9}  {file.path}")
+    if problem:
+        raise problem
     return ExitCode.DONE
 
 
 def _cleanup(settings: Settings, arguments: argparse.Namespace) -> int:
-    from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415
     from qwen_fetch.routines.cleanup import Cleanup, cleanup, find  # noqa: PLC0415 - see above
 
     found = find(settings)
@@ -323,10 +337,7 @@ def _cleanup(settings: Settings, arguments: argparse.Namespace) -> int:
         if not arguments.yes and not _may_remove(found):
             print("Nothing was removed.", file=sys.stderr)
             return ExitCode.DONE
-        try:
-            done = cleanup(settings)
-        except OSError as error:
-            raise problem_of(error, settings) from error
+        done = cleanup(settings)
     if arguments.json:
         _print_json(
             {
@@ -378,7 +389,7 @@ def _interruption(settings: Settings, number: int) -> Problem:
 
 def _tell(problem: Problem, arguments: argparse.Namespace) -> int:
     """Show a problem: prose on stderr, and with `--json` an object on stdout."""
-    if arguments.verbose:
+    if arguments.verbose and problem.exit_code is not ExitCode.USAGE:
         import traceback  # noqa: PLC0415
 
         traceback.print_exception(problem)

@@ -67,7 +67,8 @@ class BlobLock:
     def release(self) -> None:
         """Give it back."""
         if self._lock is not None:
-            self._note.unlink(missing_ok=True)
+            with suppress(OSError):  # Windows: somebody reads it just now, to know who holds the lock
+                self._note.unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
 
@@ -100,11 +101,11 @@ def holder(store: Store, file: RepoFile) -> str:
     path = store.locks / f"{file.digest.hex}.lock"
     try:
         note = json.loads(_note(path).read_text(encoding="utf-8"))
-        owner, host, since = int(note["pid"]), str(note["host"]), float(note["since"])
-    except (OSError, ValueError, KeyError, TypeError):
+        owner, host = int(note["pid"]), str(note["host"])
+        when = time.strftime("%H:%M", time.localtime(float(note["since"])))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         pid = _kernel_holder(path)
         return f"another program (process {pid} on this machine)" if pid else "another program"
-    when = time.strftime("%H:%M", time.localtime(since))
     where = "this machine" if host == socket.gethostname() else ascii(host).strip("'")
     return f"another qwen-fetch (process {owner} on {where}, since {when})"
 

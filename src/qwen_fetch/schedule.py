@@ -123,13 +123,15 @@ class Schedule:
 
     Args:
         store: The repo's place in the cache.
+        commit: The pinned commit.
         steps: The files to fetch.
         on_checking: Called with a job all of whose bytes are on disk.
     """
 
-    def __init__(self, store: Store, steps: Sequence[Step], on_checking: Callable[[Job], None]) -> None:
+    def __init__(self, store: Store, commit: str, steps: Sequence[Step], on_checking: Callable[[Job], None]) -> None:
         self.jobs = [Job(step, BlobLock(store, step.file)) for step in steps]
         self._store = store
+        self._commit = commit
         self._on_checking = on_checking
         self._changed = threading.Condition()
         self._stopped = False
@@ -149,10 +151,12 @@ class Schedule:
         """
         while True:
             with self._changed:
-                if self._stopped or all(job.state in {State.DONE, State.FAILED} for job in self.jobs):
+                if self._stopped:
                     return None
                 if window := self._active_file(size) or self._fresh_file(size) or self._run_ahead(size):
                     return window
+                if all(job.state in {State.DONE, State.FAILED} for job in self.jobs):
+                    return None
                 # Also looks at the locks of others again.
                 self._changed.wait(_LOCK_PAUSE)
 
@@ -255,7 +259,7 @@ class Schedule:
 
         Another process may have worked on it since the plan was made, so the disk is looked at again.
         """
-        if job.step.action is not Action.REFETCH and self._store.blob_size(job.file) == job.file.size:
+        if job.step.action is not Action.REFETCH and self._store.look(self._commit, job.file).blob == job.file.size:
             job.state = State.DONE
             job.lock.release()
             self._changed.notify_all()

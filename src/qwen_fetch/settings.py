@@ -64,7 +64,6 @@ class Settings:
     limit_rate: int | None = None
 
     def __post_init__(self) -> None:  # noqa: D105 - see the class
-        url = urlsplit(self.endpoint or "https://huggingface.co")
         checks = (
             (_is_repo_id(self.repo_id), f"--repo-id wants owner/name, not {self.repo_id!r}"),
             (_is_revision(self.revision), f"--revision wants a branch, a tag or a commit, not {self.revision!r}"),
@@ -84,8 +83,9 @@ class Settings:
                 f"--transport wants auto, xet or http, not {self.transport!r}",
             ),
             (
-                url.scheme in {"http", "https"} and url.hostname and not url.query and not url.username,
-                f"--endpoint wants an address such as https://huggingface.co, not {url.scheme}://{url.hostname}…",
+                self.endpoint is None or _is_endpoint(self.endpoint),
+                # Not repeated: it may hold a password.
+                "--endpoint wants an address such as https://huggingface.co, without user, password or query",
             ),
         )
         for right, detail in checks:
@@ -133,6 +133,19 @@ class Settings:
 
 def _is_repo_id(text: str) -> bool:
     return bool(_REPO_ID.fullmatch(text)) and ".." not in text and "--" not in text
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return (
+            url.scheme in {"http", "https"}
+            and bool(url.hostname)
+            and url.port != 0
+            and not (url.username or url.query or url.fragment)
+        )
+    except ValueError:  # brackets or a port that make no sense
+        return False
 
 
 def _is_revision(text: str) -> bool:

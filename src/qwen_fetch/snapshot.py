@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath, PureWindowsPath
@@ -150,7 +151,7 @@ def _snapshot(settings: Settings, commit: str, entries: Iterable[tuple[Any, ...]
     files = []
     for path, size, blob_id, sha256, xet_hash in entries:
         _check_path(settings, path)
-        if not isinstance(size, int) or size < 0:
+        if type(size) is not int or size < 0:
             raise _unsafe(settings, f"{path} with size {size!r}")
         try:
             digest = Digest("sha256", sha256) if sha256 else Digest("git-sha1", blob_id)
@@ -168,11 +169,11 @@ def _check_path(settings: Settings, path: object) -> None:
     if (
         not isinstance(path, str)
         or not path
-        or any(ord(c) < 32 for c in path)
+        or any(unicodedata.category(c) in {"Cc", "Cs"} for c in path)  # control codes and halves of characters
         or "\\" in path
         or PurePosixPath(path).is_absolute()
-        or PureWindowsPath(path).drive
-        or any(part in {"", ".", ".."} for part in path.split("/"))
+        # A drive takes over wherever it stands: on Windows, the join of "a" and "C:x" is "C:x".
+        or any(part in {"", ".", ".."} or PureWindowsPath(part).drive for part in path.split("/"))
     ):
         raise _unsafe(settings, f"path {path!r}")
 

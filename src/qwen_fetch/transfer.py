@@ -73,7 +73,7 @@ class Transfer:
         self.limit = RateLimit(settings.limit_rate, wait=self.stopping.wait)
         self.problem: Problem | None = None
         self._arrived: SimpleQueue[Job | None] = SimpleQueue()
-        self.schedule = Schedule(store, steps, self._arrived.put)
+        self.schedule = Schedule(store, commit, steps, self._arrived.put)
         self._workers = [_Worker(self) for _ in range(settings.max_workers)]
 
     def run(self, tick: Callable[[], None] = lambda: None) -> None:
@@ -118,8 +118,8 @@ class Transfer:
     def abandon(self, problem: Problem) -> None:
         """Something that ends the whole run, whatever the other files do."""
         self.problem = self.problem or problem
+        self.schedule.stop()  # first: who stops must not be handed the next window
         self.stopping.set()
-        self.schedule.stop()
 
     def local_problem(self, error: BaseException, path: str) -> Problem:
         """What an error of this machine means, with the numbers that help when the disk is full."""
@@ -132,14 +132,15 @@ class Transfer:
         return problem
 
     def _stop(self, threads: list[threading.Thread]) -> None:
-        self.stopping.set()
         self.schedule.stop()
-        for worker in self._workers:
-            worker.end_attempt()
+        self.stopping.set()
         self._arrived.put(None)
         deadline = time.monotonic() + _GRACE
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        while (alive := [thread for thread in threads if thread.is_alive()]) and time.monotonic() < deadline:
+            # Again and again: one may just have been about to begin an attempt.
+            for worker in self._workers:
+                worker.end_attempt()
+            alive[0].join(_TICK / 2)
         if not any(thread.is_alive() for thread in threads):
             self.schedule.close()
 
@@ -179,7 +180,7 @@ class Transfer:
             try:
                 self._check_file(job)
             except _Stopping:
-                return
+                return  # no fault of the file
             except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
                 self.abandon(self.local_problem(error, str(self.store.partial(job.file))))
 
@@ -264,6 +265,7 @@ class _Worker:
         failures = 0
         on_disk, all_on_disk = job.on_disk, transfer.bytes_on_disk
         while True:
+            position = window.position
             try:
                 self._attempt(window, transport)
             except _Stopping:
@@ -273,14 +275,18 @@ class _Worker:
                 if transfer.stopping.is_set() or window.epoch != job.epoch:
                     transfer.schedule.give_back(window)
                     return
+                failures += 1
                 if job.on_disk > on_disk:
-                    failures, on_disk, all_on_disk = 0, job.on_disk, transfer.bytes_on_disk
-                else:
-                    failures += 1
+                    on_disk, all_on_disk = job.on_disk, transfer.bytes_on_disk
+                    # Where only others of its workers got something, it must not be given up, but nor must
+                    # this one ask again without a pause.
+                    gained = window.position > position
+                    failures = 0 if gained else min(failures, max(1, transfer.settings.max_retries - 1))
                 following = self._after(window, failure, transport, failures)
                 if following is None:
                     transfer.schedule.give_back(window)
-                    if job.problem and transfer.bytes_on_disk == all_on_disk:
+                    alone = failure.kind is FailureKind.MISSING  # that says nothing about the other files
+                    if job.problem and not alone and transfer.bytes_on_disk == all_on_disk:
                         transfer.abandon(job.problem)  # nobody got anything meanwhile: it is not this file
                     return
                 transport = following

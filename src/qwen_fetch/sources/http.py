@@ -39,7 +39,7 @@ _BUFFER = 1 << 20
 def shown(url: str) -> str:
     """A URL as it may be shown: without its query (where signatures are) and without user and password."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def connect(url: SplitResult, timeout: float) -> HTTPConnection:
@@ -71,7 +71,9 @@ def connect(url: SplitResult, timeout: float) -> HTTPConnection:
 
 def proxy_for(url: SplitResult) -> str:
     """The proxy that the environment names for a URL, as a URL; empty for none."""
-    if url.hostname is None or proxy_bypass(url.hostname):
+    host = url.hostname or ""
+    # NO_PROXY may name a host, or a host and a port.
+    if proxy_bypass(host) or proxy_bypass(f"{host}:{url.port or {'http': 80, 'https': 443}.get(url.scheme)}"):
         return ""
     proxy = getproxies().get(url.scheme, "")
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
@@ -141,9 +143,12 @@ class Addresses:
                 if response.status != 200:
                     _fail(response, parts, at_endpoint=True)
                 return url
-            url = urljoin(url, response.headers.get("Location", ""))
-            if not self.is_endpoint(url):
-                return url
+            try:
+                url = urljoin(url, response.headers.get("Location", ""))
+                if not self.is_endpoint(url):
+                    return url
+            except ValueError as error:  # what it names is no address
+                _fail_to_connect(error, parts)
         raise Failure(FailureKind.SERVER, f"{urlsplit(url).hostname} redirects in a circle")
 
 
@@ -165,13 +170,15 @@ class HttpSource:
         self._stall_timeout = stall_timeout
         self._connection: HTTPConnection | None = None
         self._origin = ""
+        self._aborted = False
         self._buffer = memoryview(bytearray(_BUFFER))
 
     def window(self, file: RepoFile, start: int, end: int) -> Generator[memoryview]:
         """See `Source.window`."""
-        url = self._addresses.of(file)
+        self._aborted = False
         whole = False  # until the window was read to its end, the connection cannot be used again
         try:
+            url = self._addresses.of(file)
             response = self._ask(url, start, end)
             skip = self._check(response, url, file, start, end)
             yield from self._read(response, skip, end - start)
@@ -179,6 +186,8 @@ class HttpSource:
                 response.read()  # nothing: it lets the connection go on to the next request
                 whole = True
         except Failure as failure:
+            if self._aborted:
+                raise Failure(FailureKind.STALLED, "ended from outside") from failure
             if failure.kind in {FailureKind.REFUSED, FailureKind.NOT_DATA, FailureKind.WRONG_RANGE}:
                 self._addresses.forget(file)
             raise
@@ -188,10 +197,13 @@ class HttpSource:
 
     def abort(self) -> None:
         """See `Source.abort`."""
+        self._aborted = True
         connection = self._connection
         if connection is not None and isinstance(connection.sock, socket.socket):
             with suppress(OSError):  # it may have ended by itself in this very moment
-                connection.sock.shutdown(socket.SHUT_RDWR)
+                # Not `sock.shutdown`: with TLS that also drops the decryption, and the reader would be
+                # handed what is still in the system's buffer as it came over the line.
+                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """See `Source.close`."""
@@ -208,13 +220,15 @@ class HttpSource:
                 self.close()
                 self._connection = connect(parts, self._timeout)
                 self._origin = _origin(parts)
+            if self._aborted:  # while there was no connection yet that could have been shut down
+                raise Failure(FailureKind.STALLED, "ended from outside")
             assert self._connection is not None  # noqa: S101 - for the type checker
             self._connection.sock.settimeout(self._stall_timeout)
             self._connection.request("GET", _target(parts), headers=headers)
             return self._connection.getresponse()
         except (RemoteDisconnected, ConnectionError) as error:
             self.close()
-            if reused:  # the server had closed the idle connection: that is nobody's fault
+            if reused and not self._aborted:  # the server had closed the idle connection: that is nobody's fault
                 return self._ask(url, start, end)
             if isinstance(error, ConnectionRefusedError):
                 _fail_to_connect(error, parts)
@@ -275,7 +289,7 @@ class HttpSource:
 def _fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> NoReturn:
     """Raise what a status other than 200 and 206 means."""
     status = response.status
-    detail = f"{parts.hostname} answered {status} {response.reason}".rstrip()
+    detail = f"{parts.hostname} answered {status} {_printable(response.reason)}".rstrip()
     retry_after = _asked_pause(response)
     if status == 429:
         raise Failure(FailureKind.THROTTLED, detail, retry_after)
@@ -291,12 +305,11 @@ def _fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> N
 def _asked_pause(response: HTTPResponse) -> float | None:
     """Seconds the server asks to wait: `Retry-After` (seconds or a date), or the Hub's `RateLimit: "api";r=0;t=55`."""
     wait = response.headers.get("Retry-After", "")
-    if re.fullmatch(r"\d{1,6}", wait):
+    if re.fullmatch(r"\d{1,6}", wait, re.ASCII):
         return float(wait)
-    if wait:
-        with suppress(TypeError, ValueError):
-            return max(0.0, parsedate_to_datetime(wait).timestamp() - time.time())
-    limit = re.search(r"\br=0\b.*?\bt=(\d{1,6})\b", response.headers.get("RateLimit", ""))
+    with suppress(ValueError, OverflowError, OSError):
+        return max(0.0, parsedate_to_datetime(wait).timestamp() - time.time())
+    limit = re.search(r"\br=0\b.*?\bt=(\d{1,6})\b", response.headers.get("RateLimit", ""), re.ASCII)
     return float(limit[1]) + 1 if limit else None
 
 
@@ -310,7 +323,12 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror).lower()
-    return str(error) or type(error).__name__
+    return _printable(str(error)) or type(error).__name__
+
+
+def _printable(text: str) -> str:
+    """What a server said, in one short line without control codes."""
+    return "".join(c if c.isprintable() else " " for c in text[:200]).strip()
 
 
 def _origin(parts: SplitResult) -> str:
