@@ -90,8 +90,8 @@ class Transfer:
             thread.start()
         watch = _Watch(self._workers, self.schedule.jobs, self.store, self.settings)
         try:
-            while any(thread.is_alive() for thread in threads[1:]):
-                threads[1].join(_TICK) if threads[1].is_alive() else time.sleep(_TICK)
+            while busy := [thread for thread in threads[1:] if thread.is_alive()]:
+                busy[0].join(_TICK)
                 watch.look(time.monotonic())
                 self._report()
                 tick()
