@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from bench.modelscope import front
 from bench.serving import REPO_ID
 
 if TYPE_CHECKING:
@@ -55,6 +57,10 @@ class Job:
         return str(file)
 
 
+def _no_front(endpoint: str, _repo: Path, _digests: Mapping[str, str]) -> AbstractContextManager[str]:
+    return nullcontext(endpoint)
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """One program.
@@ -65,6 +71,7 @@ class Peer:
         cache: Whether it writes the Hub's cache; else the files lie under `Job.target` as in the repo.
         xet: Whether it can fetch over Xet.
         environment: Variables beyond those that every peer gets.
+        front: Opens what stands between it and the Hub, if it speaks another hub's language; yields an address.
     """
 
     name: str
@@ -72,6 +79,7 @@ class Peer:
     cache: bool = False
     xet: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    front: Callable[[str, Path, Mapping[str, str]], AbstractContextManager[str]] = _no_front
 
     def variables(self, job: Job) -> dict[str, str]:
         """All environment variables for a job: what the user has set for the Hub must not change a figure."""
@@ -111,7 +119,7 @@ def find(python_1_17: str | None = None, modelscope: str | None = None) -> tuple
         (
             "modelscope (--modelscope COMMAND)",
             modelscope or "modelscope",
-            lambda program: Peer("modelscope", _modelscope(program), environment={"MODELSCOPE_ENDPOINT": "{endpoint}"}),
+            lambda program: Peer("modelscope", _modelscope(program), environment=_MODELSCOPE, front=front),
         ),
         ("wget", "wget", lambda program: Peer("wget", _wget(program))),
         ("curl", "curl", lambda program: Peer("curl", _curl(program))),
@@ -122,11 +130,11 @@ def find(python_1_17: str | None = None, modelscope: str | None = None) -> tuple
             missing.append(name)
             continue
         peer = make(found)
-        named = f"{peer.name} {_version(found)}".rstrip()
-        peers.append(Peer(named, peer.command, peer.cache, peer.xet, peer.environment))
+        peers.append(replace(peer, name=f"{peer.name} {_version(found)}".rstrip()))
     return peers, missing
 
 
+_MODELSCOPE = {"MODELSCOPE_ENDPOINT": "{endpoint}"}
 _NO_XET = {"HF_HUB_DISABLE_XET": "1"}
 
 

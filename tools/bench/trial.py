@@ -56,9 +56,10 @@ class Repo:
 def run_trial(scene: Scene, peer: Peer, repo: Repo, work: Path) -> Result:
     """Measure one run. Everything is written below `work`, and removed."""
     with clean_room(work) as room:
-        start = _server(scene, repo, room / "server")
-        with start as server:
-            job = Job(server.endpoint, room, list(repo.digests), scene.splits)
+        with _server(scene, repo, room / "server") as server, peer.front(
+            server.endpoint, repo.folder, repo.digests
+        ) as endpoint:
+            job = Job(endpoint, room, list(repo.digests), scene.splits)
             job.target.mkdir()
             ideal = repo.weight_bytes / scene.line if scene.line else None
             limit = scene.times_ideal * (ideal or 1)

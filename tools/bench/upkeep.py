@@ -16,8 +16,10 @@ from bench.trial import clean_room, left_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from bench.peers import Peer
+    from bench.serving import Server
     from bench.trial import Repo
 
 __all__ = ["UPKEEP", "Upkeep"]
@@ -43,13 +45,13 @@ class Upkeep:
 def _nothing_to_do(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
     """Every peer twice; what is measured is the second run."""
     for peer in peers:
-        with clean_room(work) as room, fast(repo.folder, room / "server") as first:
-            job = Job(first.endpoint, room, list(repo.digests))
-            job.target.mkdir()
-            run(peer.command(job), peer.variables(job), room / "first.txt", _LIMIT)
-            first.stop()
-            with fast(repo.folder, room / "again") as server:
-                job = Job(server.endpoint, room, list(repo.digests))
+        with clean_room(work) as room:
+            with fast(repo.folder, room / "server") as server, _front(peer, server, repo) as endpoint:
+                job = Job(endpoint, room, list(repo.digests))
+                job.target.mkdir()
+                run(peer.command(job), peer.variables(job), room / "first.txt", _LIMIT)
+            with fast(repo.folder, room / "again") as server, _front(peer, server, repo) as endpoint:
+                job = Job(endpoint, room, list(repo.digests))
                 usage = run(peer.command(job), peer.variables(job), room / "log.txt", _LIMIT)
                 served = server.stop()
             yield Result(
@@ -106,6 +108,10 @@ def _status(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
         for name, command in commands:
             usage = run(command, ours.variables(job), room / "log.txt", _LIMIT)
             yield Result("status", name, usage.seconds, usage.cpu_seconds, usage.peak_bytes, code=usage.code)
+
+
+def _front(peer: Peer, server: Server, repo: Repo) -> AbstractContextManager[str]:
+    return peer.front(server.endpoint, repo.folder, repo.digests)
 
 
 def _named(peers: Sequence[Peer], start: str) -> Peer:
