@@ -103,7 +103,7 @@ class Hub:
     def link(
         self,
         commit: str,
-        paths: Sequence[str],
+        paths: Sequence[str] | None,
         *,
         again: bool = False,
     ) -> Path:
@@ -111,7 +111,8 @@ class Hub:
 
         Args:
             commit: The pinned commit.
-            paths: Files to link; those whose blob stands in the cache cost no request.
+            paths: Files to link; those whose blob stands in the cache cost no request. None: all that the
+                commit holds, without comparing each file with each path.
             again: Fetch these files even if they are there.
 
         Returns:
@@ -130,7 +131,7 @@ class Hub:
                 endpoint=settings.hub_endpoint,
                 token=self.token or False,
                 etag_timeout=settings.timeout,
-                allow_patterns=[_literal(path) for path in paths],
+                allow_patterns=None if paths is None else [_literal(path) for path in paths],
                 max_workers=settings.max_workers,
                 tqdm_class=_silent_tqdm(),
                 force_download=again,
