@@ -62,7 +62,9 @@ def _bar(result: Result, top: int, scale: float, *, ours: bool) -> list[str]:
     base = top + _BAR - 4
     return [
         f'<text x="{_NAMES - 8}" y="{base}" text-anchor="end">{escape(result.peer)}</text>',
-        f'<rect class="{"bad" if not good else "ours" if ours else "peer"}" x="{_NAMES}" y="{top}" '
-        f'width="{width:.1f}" height="{_BAR}" rx="2"/>',
+        (
+            f'<rect class="{"bad" if not good else "ours" if ours else "peer"}" x="{_NAMES}" y="{top}" '
+            f'width="{width:.1f}" height="{_BAR}" rx="2"/>'
+        ),
         f'<text x="{_NAMES + width + 6:.1f}" y="{base}">{escape(text)}</text>',
     ]

@@ -9,12 +9,13 @@ import platform
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.big import BIG, measure_big
+from bench.big import BIG, growth_table, measure_big
 from bench.chart import chart
-from bench.peers import OURS, find
+from bench.peers import OURS, TOOL, find
 from bench.results import as_json, best_of, table
 from bench.scenes import SCENES
 from bench.serving import nginx
@@ -25,6 +26,7 @@ from qwen_fetch.localhub import make_repo
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bench.big import Growth
     from bench.peers import Peer
     from bench.results import Result
 
@@ -42,30 +44,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         peers = [peer for peer in peers if any(peer.name.startswith(name) for name in options.peer)]
     names = options.scene or [*_TITLES, BIG]
     results: list[Result] = []
-    big: list[dict[str, float]] = []
+    growth: list[Growth] = []
     with ExitStack() as stack:
         work = Path(options.work or stack.enter_context(tempfile.TemporaryDirectory(prefix="compare-"))).resolve()
         print(f"peers: {', '.join(peer.name for peer in peers)}; not installed: {', '.join(missing) or 'none'}")
         print(f"server for plain HTTP: {nginx() or 'the embedded Hub (nginx is not installed)'}", flush=True)
         for name in names:
             if name == BIG:
-                big = measure_big(work)
+                growth = measure_big(work, [sys.executable, str(TOOL)])
+                print(f"\n{BIG}: shards of 500 MB; scheduling with 4 workers whose line is infinitely fast")
+                print(growth_table(growth), flush=True)
                 continue
             for round_number, result in _rounds(name, peers, options, work):
                 results.append(result)
-                print(f"  {name} {round_number}: {result.peer} {result.seconds:.2f} s, {result.verdict}", file=sys.stderr)
+                print(
+                    f"  {name} {round_number}: {result.peer} {result.seconds:.2f} s, {result.verdict}", file=sys.stderr
+                )
             print("\n" + _tables(results, name), flush=True)
     if options.json:
-        options.json.write_text(json.dumps(as_json(results, _about(options) | {"big": big}), indent=2) + "\n")
+        options.json.write_text(
+            json.dumps(as_json(results, _about(options) | {BIG: [asdict(row) for row in growth]}), indent=2) + "\n"
+        )
     if options.chart:
         options.chart.write_text(chart([(_TITLES[name], rows) for name, rows in best_of(results)]), encoding="utf-8")
     ours = [result for result in results if result.peer == OURS]
     return 0 if all(result.finished and result.right for result in ours) else 1
 
 
-def _rounds(
-    name: str, peers: Sequence[Peer], options: argparse.Namespace, work: Path
-) -> Iterator[tuple[int, Result]]:
+def _rounds(name: str, peers: Sequence[Peer], options: argparse.Namespace, work: Path) -> Iterator[tuple[int, Result]]:
     """The results of a scene; in each round every peer has its turn, so that a busy minute hits all of them."""
     scene = next((scene for scene in SCENES if scene.name == name), None)
     upkeep = next((scene for scene in UPKEEP if scene.name == name), None)

@@ -122,7 +122,7 @@ def _place(endpoint: str, target: str, file: Path, data: str) -> str:
     else:
         file.write_bytes(body)
         act = f"types {{ }} default_type '{response.getheader('Content-Type')}'; alias {file};"
-    return f"location = {target.split('?')[0]} {{ {' '.join(headers)} {act} }}"
+    return f"location = {target.split('?', maxsplit=1)[0]} {{ {' '.join(headers)} {act} }}"
 
 
 def _free_ports(count: int) -> list[int]:

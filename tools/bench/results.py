@@ -102,7 +102,20 @@ def best_of(results: Iterable[Result]) -> list[tuple[str, list[Result]]]:
     return [(scene, [medians(runs) for runs in peers.values()]) for scene, peers in scenes.items()]
 
 
-_HEAD = ("", "time", "of ideal", "MB/s", "CPU", "peak MB", "twice MB", "requests", "starts", "left MB", "server CPU", "")
+_HEAD = (
+    "",
+    "time",
+    "of ideal",
+    "MB/s",
+    "CPU",
+    "peak MB",
+    "twice MB",
+    "requests",
+    "starts",
+    "left MB",
+    "server CPU",
+    "",
+)
 
 
 def table(title: str, results: Sequence[Result]) -> str:
@@ -111,7 +124,10 @@ def table(title: str, results: Sequence[Result]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = [title]
     for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=False))]
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=False)),
+        ]
         lines.append("  ".join([*cells, row[-1]]).rstrip())
     return "\n".join(lines)
 

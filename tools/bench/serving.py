@@ -52,9 +52,11 @@ class Server:
         self._served: Served | None = None
 
     def __enter__(self) -> Self:
+        """Return the server, which serves already."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Stop it."""
         self.stop()
 
     def stop(self) -> Served:

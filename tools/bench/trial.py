@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from bench.results import Result
 from bench.serving import embedded, fast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bench.peers import Peer
@@ -44,7 +45,7 @@ class Repo:
     @cached_property
     def weight_bytes(self) -> int:
         """Bytes of the files that travel from the data host."""
-        large = [path for path in self.folder.rglob("*.safetensors")]
+        large = self.folder.rglob("*.safetensors")
         return sum(path.stat().st_size for path in [*large, self.folder / "processor/tokenizer.json"])
 
     def is_right(self, tree: Path) -> bool:
@@ -56,9 +57,10 @@ class Repo:
 def run_trial(scene: Scene, peer: Peer, repo: Repo, work: Path) -> Result:
     """Measure one run. Everything is written below `work`, and removed."""
     with clean_room(work) as room:
-        with _server(scene, repo, room / "server") as server, peer.front(
-            server.endpoint, repo.folder, repo.digests
-        ) as endpoint:
+        with (
+            _server(scene, repo, room / "server") as server,
+            peer.front(server.endpoint, repo.folder, repo.digests) as endpoint,
+        ):
             job = Job(endpoint, room, list(repo.digests), scene.splits)
             job.target.mkdir()
             ideal = repo.weight_bytes / scene.line if scene.line else None
@@ -100,7 +102,9 @@ def _until_done(
     usages = []
     while True:
         left = until - time.monotonic()
-        usage = Child(peer.command(job), peer.variables(job), job.folder / "log.txt").wait(min(kill_every or left, left))
+        usage = Child(peer.command(job), peer.variables(job), job.folder / "log.txt").wait(
+            min(kill_every or left, left)
+        )
         usages.append(usage)
         if not usage.stopped and (not usage.code or not kill_every or is_right()):
             return usages, True
@@ -110,27 +114,24 @@ def _until_done(
 
 
 def left_behind(peer: Peer, job: Job, repo: Repo) -> list[Path]:
-    """Files that belong to no file of the repo: partials, orphans, control files. Locks, refs and listings do not count."""
+    """Files that belong to no file of the repo: partials, orphans, control files; not locks, refs and listings."""
     tree = peer.tree(job)
     known = {(tree / path).resolve() for path in repo.digests}
     place = tree.parents[1] / "blobs" if peer.cache else job.target
     return [path for path in place.rglob("*") if path.is_file() and path.resolve() not in known]
 
 
-class clean_room:  # noqa: N801 - used like a function
-    """A folder that is empty at the start and gone at the end, with the disk at rest: nobody pays for the one before."""
-
-    def __init__(self, work: Path) -> None:
-        self._folder = work / "room"
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        os.sync()
-        return self._folder
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+@contextmanager
+def clean_room(work: Path) -> Iterator[Path]:
+    """A folder that is empty at first and gone in the end, with the disk at rest: nobody pays for the one before."""
+    folder = work / "room"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.sync()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sha256(files: list[Path]) -> list[str]:

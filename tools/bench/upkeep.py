@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.peers import OURS, TOOL, Job
@@ -17,6 +16,7 @@ from bench.trial import clean_room, left_behind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from bench.peers import Peer
     from bench.serving import Server
