@@ -68,7 +68,7 @@ class Bench:
                 self.store.partial(file).write_bytes(data[:have])
             steps.append(Step(file, Action.RESUME if have else Action.FETCH, have))
         self.arrived: list[Job] = []
-        self.schedule = Schedule(self.store, COMMIT, steps, self.arrived.append)
+        self.schedule = Schedule(self.store, COMMIT, steps, 1, self.arrived.append)
         if not patient:
             self.schedule._changed = Impatient()
         self.lengths: dict[str, int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -149,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with suppress(OSError):
                 stream.flush()
         os._exit(code)
+    gc.freeze()  # the interpreter's last search for garbage takes 0.03 s, and the process ends anyway
     return code
 
 

@@ -121,12 +121,13 @@ class Hub:
             if isinstance(entry, RepoFile):
                 yield entry.path, entry.size, entry.blob_id, entry.lfs and entry.lfs.sha256, entry.xet_hash
 
-    def link(self, commit: str, paths: Sequence[str], *, again: bool = False) -> Path:
+    def link(self, commit: str, paths: Sequence[str] | None, *, again: bool = False) -> Path:
         """Let `snapshot_download` finish: refs, tree, pointers, and whatever of `paths` is small or missing.
 
         Args:
             commit: The pinned commit.
-            paths: Files to link; those whose blob stands in the cache cost no request.
+            paths: Files to link; those whose blob stands in the cache cost no request. None: all that the
+                commit holds, without comparing each file with each path.
             again: Fetch these files even if they are there.
 
         Returns:
@@ -143,7 +144,7 @@ class Hub:
                 endpoint=settings.hub_endpoint,
                 token=self.token or False,
                 etag_timeout=settings.timeout,
-                allow_patterns=[_literal(path) for path in paths],
+                allow_patterns=None if paths is None else [_literal(path) for path in paths],
                 max_workers=settings.max_workers,
                 tqdm_class=_silent_tqdm(),
                 force_download=again,

@@ -43,6 +43,10 @@ class State(Enum):
     FAILED = auto()
 
 
+_UNFINISHED = (State.WAITING, State.ACTIVE, State.CHECKING)
+_RESTING = (State.WAITING, State.DONE)
+
+
 @dataclass(eq=False, slots=True)
 class Window:
     """A range of a file in the hands of one worker.
@@ -110,7 +114,9 @@ class Job:
         """Bytes of it on disk."""
         if self.state is State.DONE:
             return self.file.size
-        return self.partial.committed if self.partial else self.step.have
+        if self.partial is None or self.state is State.WAITING:
+            return self.step.have
+        return self.partial.committed
 
     @property
     def hashed(self) -> int:
@@ -125,16 +131,37 @@ class Schedule:
         store: The repo's place in the cache.
         commit: The pinned commit.
         steps: The files to fetch.
+        workers: How many will ask for windows.
         on_checking: Called with a job all of whose bytes are on disk.
     """
 
-    def __init__(self, store: Store, commit: str, steps: Sequence[Step], on_checking: Callable[[Job], None]) -> None:
+    def __init__(
+        self, store: Store, commit: str, steps: Sequence[Step], workers: int, on_checking: Callable[[Job], None]
+    ) -> None:
         self.jobs = [Job(step, BlobLock(store, step.file)) for step in steps]
+        self.bytes_total = sum(job.file.size for job in self.jobs)
+        # Kept apart by state: with 2,000 files, looking at all of them for every window would add up.
+        self._in: dict[State, dict[Job, None]] = {state: {} for state in State}
+        self._in[State.WAITING] = dict.fromkeys(self.jobs)
+        self._resting_bytes = sum(job.on_disk for job in self.jobs)  # of the files that wait or are done
         self._store = store
         self._commit = commit
+        self._workers = workers
         self._on_checking = on_checking
         self._changed = threading.Condition()
         self._stopped = False
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes of all files on disk."""
+        with self._changed:
+            moving = self.jobs_in(State.ACTIVE, State.CHECKING, State.FAILED)
+            return self._resting_bytes + sum(job.on_disk for job in moving)
+
+    def jobs_in(self, *states: State) -> list[Job]:
+        """The files in these states."""
+        with self._changed:
+            return [job for state in states for job in self._in[state]]
 
     def next(self, size: Callable[[bool], int]) -> Window | None:
         """The next window for a worker; waits while there is none yet.
@@ -155,7 +182,7 @@ class Schedule:
                     return None
                 if window := self._active_file(size) or self._fresh_file(size) or self._run_ahead(size):
                     return window
-                if all(job.state in {State.DONE, State.FAILED} for job in self.jobs):
+                if not any(self._in[state] for state in _UNFINISHED):
                     return None
                 # Also looks at the locks of others again.
                 self._changed.wait(_LOCK_PAUSE)
@@ -186,14 +213,14 @@ class Schedule:
         job.partial.close()
         job.lock.release()
         with self._changed:
-            job.state = State.DONE
+            self._move(job, State.DONE)
             self._changed.notify_all()
 
     def failed(self, job: Job, problem: Problem) -> None:
         """The file cannot be had now; the others go on."""
         with self._changed:
             job.problem = job.problem or problem
-            job.state = State.FAILED
+            self._move(job, State.FAILED)
             job.epoch += 1  # the windows of other workers are void
             job.ready.clear()
             self._settle(job)
@@ -205,7 +232,7 @@ class Schedule:
         with self._changed:
             job.epoch += 1
             job.gaps = Gaps(0, job.file.size)
-            job.state = State.ACTIVE
+            self._move(job, State.ACTIVE)
             self._changed.notify_all()
 
     def lost(self, window: Window) -> None:
@@ -236,16 +263,25 @@ class Schedule:
                 job.partial.close()
             job.lock.release()
 
+    def _move(self, job: Job, state: State) -> None:
+        if job.state in _RESTING:
+            self._resting_bytes -= job.on_disk
+        del self._in[job.state][job]
+        job.state = state
+        self._in[state][job] = None
+        if state in _RESTING:
+            self._resting_bytes += job.on_disk
+
     def _active_file(self, size: Callable[[bool], int]) -> Window | None:
-        for job in self.jobs:
-            if job.state is State.ACTIVE and not job.flying and job.gaps.first is not None:
+        for job in self._in[State.ACTIVE]:
+            if not job.flying and job.gaps.first is not None:
                 return self._assign(job, size)
         return None
 
     def _fresh_file(self, size: Callable[[bool], int]) -> Window | None:
         now = time.monotonic()
-        for job in self.jobs:
-            if job.state is State.WAITING and now >= job.look_again:
+        for job in tuple(self._in[State.WAITING]):
+            if now >= job.look_again:
                 job.busy = not job.lock.take()
                 if job.busy:
                     job.look_again = now + _LOCK_PAUSE
@@ -260,27 +296,26 @@ class Schedule:
         Another process may have worked on it since the plan was made, so the disk is looked at again.
         """
         if job.step.action is not Action.REFETCH and self._store.look(self._commit, job.file).blob == job.file.size:
-            job.state = State.DONE
+            self._move(job, State.DONE)
             job.lock.release()
             self._changed.notify_all()
             return False
         job.partial = Partial(self._store.partial(job.file), job.file, keep=job.step.action is not Action.REFETCH)
         job.gaps = Gaps(job.partial.committed, job.file.size)
         missing = job.gaps.first is not None
-        job.state = State.ACTIVE if missing else State.CHECKING
+        self._move(job, State.ACTIVE if missing else State.CHECKING)
         if job.partial.committed or not missing:
             self._on_checking(job)  # hashes the prefix while the rest is fetched
         return missing
 
     def _run_ahead(self, size: Callable[[bool], int]) -> Window | None:
-        shared = [
-            job for job in self.jobs if job.state is State.ACTIVE and not job.whole and job.gaps.first is not None
-        ]
+        active = self._in[State.ACTIVE]
+        shared = [job for job in active if not job.whole and job.gaps.first is not None]
         if not shared:
             return None
         held = sum(
             window.end - window.start
-            for job in self.jobs
+            for job in active
             for window in (*job.flying, *job.ready.values())
             if not window.direct
         )
@@ -290,7 +325,9 @@ class Schedule:
     def _assign(self, job: Job, size: Callable[[bool], int], room: int | None = None) -> Window:
         assert job.partial is not None  # noqa: S101
         direct = job.gaps.first == job.partial.committed and not any(w.direct for w in job.flying)
-        most = job.file.size if job.whole else size(direct)
+        # Where workers share a file, the one that writes must not be long: the others run ahead of it in memory.
+        shared = len(self._in[State.WAITING]) + len(self._in[State.ACTIVE]) < self._workers
+        most = job.file.size if job.whole else size(direct and not shared)
         start, end = job.gaps.take(most if room is None else min(most, room))
         window = Window(job, start, start, end, direct, job.epoch)
         job.flying.append(window)
@@ -328,5 +365,5 @@ class Schedule:
             job.partial.close()
             job.lock.release()
         elif job.state is State.ACTIVE and job.partial.committed == job.file.size:
-            job.state = State.CHECKING
+            self._move(job, State.CHECKING)
             self._on_checking(job)

@@ -73,7 +73,7 @@ class Transfer:
         self.limit = RateLimit(settings.limit_rate, wait=self.stopping.wait)
         self.problem: Problem | None = None
         self._arrived: SimpleQueue[Job | None] = SimpleQueue()
-        self.schedule = Schedule(store, commit, steps, self._arrived.put)
+        self.schedule = Schedule(store, commit, steps, settings.max_workers, self._arrived.put)
         self._workers = [_Worker(self) for _ in range(settings.max_workers)]
 
     def run(self, tick: Callable[[], None] = lambda: None) -> None:
@@ -89,10 +89,10 @@ class Transfer:
         threads = [checker, *(threading.Thread(target=worker.run, daemon=True) for worker in self._workers)]
         for thread in threads:
             thread.start()
-        watch = _Watch(self._workers, self.schedule.jobs, self.store, self.settings)
+        watch = _Watch(self._workers, self.schedule, self.store, self.settings)
         try:
-            while any(thread.is_alive() for thread in threads[1:]):
-                threads[1].join(_TICK) if threads[1].is_alive() else time.sleep(_TICK)
+            while busy := [thread for thread in threads[1:] if thread.is_alive()]:
+                busy[0].join(_TICK)
                 watch.look(time.monotonic())
                 self._report()
                 tick()
@@ -113,7 +113,7 @@ class Transfer:
     @property
     def bytes_on_disk(self) -> int:
         """Bytes of all files on disk."""
-        return sum(job.on_disk for job in self.schedule.jobs)
+        return self.schedule.bytes_on_disk
 
     def abandon(self, problem: Problem) -> None:
         """Something that ends the whole run, whatever the other files do."""
@@ -151,16 +151,14 @@ class Transfer:
             raise Problem(catalogue.BUSY, path=job.file.path, holder=who, seconds=seconds)
 
     def _report(self) -> None:
-        jobs = self.schedule.jobs
-        flying = tuple(
-            FileProgress(job.file.path, job.on_disk, job.file.size) for job in jobs if job.state is State.ACTIVE
-        )
-        checking = [job for job in jobs if job.state is State.CHECKING]
+        active = self.schedule.jobs_in(State.ACTIVE)
+        checking = self.schedule.jobs_in(State.CHECKING)
+        flying = tuple(FileProgress(job.file.path, job.on_disk, job.file.size) for job in active)
         self.emit(
             Progress(
                 "verify" if checking and not flying else "download",
                 self.bytes_on_disk,
-                sum(job.file.size for job in jobs),
+                self.schedule.bytes_total,
                 flying or tuple(FileProgress(job.file.path, job.hashed, job.file.size) for job in checking),
                 self._waiting(time.monotonic()),
             )
@@ -366,14 +364,14 @@ class _Watch:
 
     Args:
         workers: The connections.
-        jobs: The files.
+        schedule: The files.
         store: Where they grow.
         settings: After how many seconds silence is a stall.
     """
 
-    def __init__(self, workers: Sequence[_Worker], jobs: Sequence[Job], store: Store, settings: Settings) -> None:
+    def __init__(self, workers: Sequence[_Worker], schedule: Schedule, store: Store, settings: Settings) -> None:
         self._workers = workers
-        self._jobs = jobs
+        self._schedule = schedule
         self._store = store
         self._patience = settings.stall_timeout
         share = (settings.limit_rate or _DRIBBLE * 1000) / settings.max_workers
@@ -402,8 +400,9 @@ class _Watch:
         self._look_at_locks(now, slept)
 
     def _look_at_locks(self, now: float, slept: float) -> None:
-        left = [job for job in self._jobs if job.state not in {State.DONE, State.FAILED}]
-        if not left or not all(job.state is State.WAITING and job.busy for job in left):
+        left = self._schedule.jobs_in(State.WAITING)
+        moving = self._schedule.jobs_in(State.ACTIVE, State.CHECKING)
+        if not left or moving or not all(job.busy for job in left):
             self.held_up, self._grown = None, (-1, now)
             return
         self.held_up = left[0]

@@ -1,6 +1,7 @@
 """What can go wrong on the way, to order."""
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
@@ -41,6 +42,8 @@ class Fault:
     """How many matching requests are hit; None for all."""
     skip: int = 0
     """How many matching requests are let through first."""
+    every: float | None = None
+    """Hit one request at most in that many seconds, the first so long after the fault was put in force."""
     per_connection: bool = False
     """Count the bytes of `cut_after` and `silent_after` over the connection's life, not over one reply."""
 
@@ -137,6 +140,7 @@ class Faults:
         self._lock = threading.Lock()
         self._active: list[Fault] = []
         self._seen: dict[Fault, int] = {}
+        self._last: dict[Fault, float] = {}
         for fault in faults:
             self.add(fault)
 
@@ -145,6 +149,7 @@ class Faults:
         with self._lock:
             self._active.append(fault)
             self._seen[fault] = 0
+            self._last[fault] = time.monotonic()
         return fault
 
     def clear(self) -> None:
@@ -163,9 +168,17 @@ class Faults:
         hit = []
         with self._lock:
             for fault in self._active:
-                if fault.matches(kind, path, span, length, earlier):
+                if fault.matches(kind, path, span, length, earlier) and self._is_due(fault):
                     number = self._seen[fault] - fault.skip
                     self._seen[fault] += 1
                     if number >= 0 and (fault.times is None or number < fault.times):
                         hit.append(fault)
         return hit
+
+    def _is_due(self, fault: Fault) -> bool:
+        """Return whether enough time has passed since `fault` hit, and begin to count anew if so."""
+        now = time.monotonic()
+        if fault.every is not None and now - self._last[fault] < fault.every:
+            return False
+        self._last[fault] = now
+        return True

@@ -145,7 +145,7 @@ class Download:
         self._fetch_small(listed.commit, small)
         received = self._fetch_large(listed.commit, large)
         self._enter("link")
-        paths = [step.file.path for step in plan.steps]
+        paths = None if len(plan.steps) == len(listed.files) else [step.file.path for step in plan.steps]
         folder = self._patiently(lambda: self._hub.link(listed.commit, paths))
         report = make_report(self.settings, self.store, listed, [step.file for step in plan.steps])
         if not report.complete:

@@ -271,8 +271,7 @@ class HttpSource:
         left = skip + count
         while left:
             try:
-                # One `recv` a time: a reset would take what a fuller read had gathered with it.
-                got = response.readinto1(self._buffer[: min(_BUFFER, left)])
+                got = _receive(response, self._buffer[: min(_BUFFER, left)])
             except TimeoutError as error:
                 raise Failure(FailureKind.STALLED, f"no byte for {self._stall_timeout:g} s") from error
             except (OSError, HTTPException) as error:
@@ -284,6 +283,18 @@ class HttpSource:
             skip -= passed
             if passed < got:
                 yield self._buffer[passed:got]
+
+
+def _receive(response: HTTPResponse, buffer: memoryview) -> int:
+    """One `recv` of the body into `buffer`: a reset would take what a fuller read had gathered with it.
+
+    The response's own `readinto1` makes new `bytes` of the buffer's size each time and copies them.
+    """
+    if response.length is None:  # chunked, or to the end of the connection
+        return response.readinto1(buffer)
+    got = response.fp.readinto1(buffer[: response.length])
+    response.length -= got
+    return got
 
 
 def _fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> NoReturn:

@@ -49,7 +49,8 @@ class XetSource:
                 # One worker is one connection, and its window is all that is ever buffered.
                 "client.ac_initial_download_concurrency": 1,
                 "client.ac_max_download_concurrency": 1,
-                "reconstruction.min_reconstruction_fetch_size": _MIB,
+                # A window in one piece: by itself the library asks for 1, 2, 4… MiB, each a round trip or two.
+                "reconstruction.min_reconstruction_fetch_size": 64 * _MIB,
                 "reconstruction.max_reconstruction_fetch_size": 64 * _MIB,
                 "reconstruction.download_buffer_size": 64 * _MIB,
                 "reconstruction.download_buffer_perfile_size": 64 * _MIB,

@@ -1,0 +1,131 @@
+"""The benchmark's command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.big import BIG, growth_table, measure_big
+from bench.chart import chart
+from bench.peers import OURS, TOOL, find
+from bench.results import as_json, best_of, table
+from bench.scenes import SCENES
+from bench.serving import nginx
+from bench.trial import Repo, run_trial
+from bench.upkeep import UPKEEP
+from qwen_fetch.localhub import make_repo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.big import Growth
+    from bench.peers import Peer
+    from bench.results import Result
+
+__all__ = ["main"]
+
+_LONG = 4  # times the scale, for the scene in which a process has to be killed several times
+_TITLES = {scene.name: scene.title for scene in SCENES} | {scene.name: scene.title for scene in UPKEEP}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the scenes; returns 0 when qwen-fetch finished all of them with the right bytes."""
+    options = _parser().parse_args(argv)
+    peers, missing = find(options.hf_1_17, options.modelscope)
+    if options.peer:
+        peers = [peer for peer in peers if any(peer.name.startswith(name) for name in options.peer)]
+    names = options.scene or [*_TITLES, BIG]
+    results: list[Result] = []
+    growth: list[Growth] = []
+    with ExitStack() as stack:
+        work = Path(options.work or stack.enter_context(tempfile.TemporaryDirectory(prefix="compare-"))).resolve()
+        print(f"peers: {', '.join(peer.name for peer in peers)}; not installed: {', '.join(missing) or 'none'}")
+        print(f"server for plain HTTP: {nginx() or 'the embedded Hub (nginx is not installed)'}", flush=True)
+        for name in names:
+            if name == BIG:
+                growth = measure_big(work, [sys.executable, str(TOOL)])
+                print(f"\n{BIG}: shards of 500 MB; scheduling with 4 workers whose line is infinitely fast")
+                print(growth_table(growth), flush=True)
+                continue
+            for round_number, result in _rounds(name, peers, options, work):
+                results.append(result)
+                print(
+                    f"  {name} {round_number}: {result.peer} {result.seconds:.2f} s, {result.verdict}", file=sys.stderr
+                )
+            print("\n" + _tables(results, name), flush=True)
+    if options.json:
+        options.json.write_text(
+            json.dumps(as_json(results, _about(options) | {BIG: [asdict(row) for row in growth]}), indent=2) + "\n"
+        )
+    if options.chart:
+        options.chart.write_text(chart([(_TITLES[name], rows) for name, rows in best_of(results)]), encoding="utf-8")
+    ours = [result for result in results if result.peer == OURS]
+    return 0 if all(result.finished and result.right for result in ours) else 1
+
+
+def _rounds(name: str, peers: Sequence[Peer], options: argparse.Namespace, work: Path) -> Iterator[tuple[int, Result]]:
+    """The results of a scene; in each round every peer has its turn, so that a busy minute hits all of them."""
+    scene = next((scene for scene in SCENES if scene.name == name), None)
+    upkeep = next((scene for scene in UPKEEP if scene.name == name), None)
+    repo = _repo(work, options.scale * (_LONG if scene and scene.long else 1))
+    for number in range(1 if scene and scene.long else options.runs):
+        if upkeep is not None:
+            yield from ((number + 1, result) for result in upkeep.measure(peers, repo, work))
+        elif scene is not None:
+            for peer in peers:
+                if peer.xet or not scene.only_xet:
+                    yield number + 1, run_trial(scene, peer, repo, work)
+
+
+def _repo(work: Path, scale: float) -> Repo:
+    folder = work / f"repo-{scale:g}"
+    if not folder.exists():
+        make_repo(folder, scale=scale)
+    return Repo(folder)
+
+
+def _tables(results: Sequence[Result], name: str) -> str:
+    return "\n\n".join(table(f"{name}: {_TITLES[name]}", rows) for scene, rows in best_of(results) if scene == name)
+
+
+def _about(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "command": " ".join(["tools/compare_downloaders.py", *sys.argv[1:]]),
+        "scale": options.scale,
+        "runs": options.runs,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Measure qwen-fetch beside the programs that people would use instead: a made-up repo, a server on "
+        "loopback, one run, peers taking turns; the table shows medians. A peer that is not installed is skipped.",
+    )
+    listed = "; ".join(f"{name}: {title}" for name, title in _TITLES.items())
+    parser.add_argument(
+        "--scene",
+        nargs="+",
+        choices=[*_TITLES, BIG],
+        metavar="NAME",
+        help=f"only these (default: all). {listed}; {BIG}: plan, status and scheduling of a made-up repo of 1 TB",
+    )
+    parser.add_argument("--scale", type=float, default=0.026, metavar="X", help="of 57.7 GB (%(default)s: 1.5 GB)")
+    parser.add_argument("--runs", type=int, default=3, metavar="N", help="rounds per scene (%(default)s)")
+    parser.add_argument("--peer", nargs="+", metavar="NAME", help="only peers whose names begin so")
+    parser.add_argument("--hf-1-17", metavar="PYTHON", help="a Python with huggingface_hub 1.17, the last that resumed")
+    parser.add_argument("--modelscope", metavar="COMMAND", help="where the command modelscope is")
+    parser.add_argument("--work", metavar="DIR", help="where to work: twice the repo's size, on the disk to measure")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs there")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="write bars there, as SVG")
+    return parser

@@ -1,0 +1,81 @@
+"""What is tried: the line, what goes wrong on it, and what happens to the process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["SCENES", "Scene"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A download under conditions.
+
+    Attributes:
+        name: For `--scene`.
+        title: For people.
+        server: Options of the embedded Hub; None: the fastest server there is, over plain HTTP.
+        line: Bytes per second that all connections together can carry, for the ideal time; None: no bound.
+        only_xet: Whether only peers that can do Xet take part.
+        splits: Connections per file for a peer that splits files.
+        kill_every: Seconds after which the process is killed and started again; None: never.
+        times_ideal: Give up after so many times the ideal time (without a line: seconds).
+        long: Whether it needs a repo large enough for several kills, and one run is enough.
+    """
+
+    name: str
+    title: str
+    server: tuple[str, ...] | None = None
+    line: float | None = None
+    only_xet: bool = False
+    splits: int = 1
+    kill_every: float | None = None
+    times_ideal: float = 300.0
+    long: bool = False
+
+
+SCENES = (
+    Scene("clean-http", "no limit, plain HTTP", splits=4),
+    Scene("clean-xet", "no limit, Xet", server=(), only_xet=True),
+    Scene(
+        "four-lines",
+        "4 connections of 20 MB/s each",
+        server=("--no-xet", "--connection-rate", "20M"),
+        line=80e6,
+        times_ideal=10,
+    ),
+    Scene(
+        "shared-line",
+        "one line of 100 MB/s",
+        server=("--no-xet", "--line-rate", "100M"),
+        line=100e6,
+        times_ideal=10,
+    ),
+    Scene(
+        "latency",
+        "100 MB/s, 80 ms before every answer",
+        server=("--no-xet", "--line-rate", "100M", "--latency-ms", "80"),
+        line=100e6,
+        times_ideal=10,
+    ),
+    Scene(
+        "bad-evening",
+        "100 MB/s, cut every 200 MB, a silent connection every 15 s, killed every 20 s",
+        server=(
+            *("--no-xet", "--line-rate", "100M"),
+            *("--fault", "any-data:cut_after=200000000,per_connection=1"),
+            *("--fault", "any-data:silent_after=1000000,every=15"),
+        ),
+        line=100e6,
+        kill_every=20,
+        times_ideal=4,
+        long=True,
+    ),
+    Scene(
+        "flip",
+        "100 MB/s, a byte flipped in transit, once",
+        server=("--no-xet", "--line-rate", "100M", "--fault", "any-data:flip_at=1000000,times=1"),
+        line=100e6,
+        times_ideal=10,
+    ),
+)

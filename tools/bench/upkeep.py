@@ -1,0 +1,125 @@
+"""Scenes without a transfer: a second run with nothing to do, verify, status, help."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.peers import OURS, TOOL, Job
+from bench.process import run
+from bench.results import Result
+from bench.serving import REPO_ID, fast
+from bench.trial import clean_room, left_behind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from bench.peers import Peer
+    from bench.serving import Server
+    from bench.trial import Repo
+
+__all__ = ["UPKEEP", "Upkeep"]
+
+_LIMIT = 600.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """Something done with a repo that is here already.
+
+    Attributes:
+        name: For `--scene`.
+        title: For people.
+        measure: Yields the results of one round.
+    """
+
+    name: str
+    title: str
+    measure: Callable[[Sequence[Peer], Repo, Path], Iterator[Result]]
+
+
+def _nothing_to_do(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
+    """Every peer twice; what is measured is the second run."""
+    for peer in peers:
+        with clean_room(work) as room:
+            with fast(repo.folder, room / "server") as server, _front(peer, server, repo) as endpoint:
+                job = Job(endpoint, room, list(repo.digests))
+                job.target.mkdir()
+                run(peer.command(job), peer.variables(job), room / "first.txt", _LIMIT)
+            with fast(repo.folder, room / "again") as server, _front(peer, server, repo) as endpoint:
+                job = Job(endpoint, room, list(repo.digests))
+                usage = run(peer.command(job), peer.variables(job), room / "log.txt", _LIMIT)
+                served = server.stop()
+            yield Result(
+                "nothing-to-do",
+                peer.name,
+                usage.seconds,
+                usage.cpu_seconds,
+                usage.peak_bytes,
+                served_bytes=served.weight_bytes,
+                twice_bytes=served.weight_bytes,
+                requests=served.requests,
+                server_cpu_seconds=served.cpu_seconds,
+                code=usage.code,
+                finished=not usage.stopped,
+                right=repo.is_right(peer.tree(job)),
+                left_files=len(left_behind(peer, job, repo)),
+            )
+
+
+def _verify(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
+    """Read everything and compare it: ours, the Hub client's own, and sha256sum on all cores."""
+    ours, hf = _named(peers, OURS), _named(peers, "hf ")
+    with clean_room(work) as room, fast(repo.folder, room / "server") as server:
+        job = Job(server.endpoint, room, list(repo.digests))
+        job.target.mkdir()
+        run(ours.command(job), ours.variables(job), room / "first.txt", _LIMIT)
+        sums = room / "sums.txt"
+        files = [f"{digest}  {ours.tree(job) / path}" for path, digest in repo.digests.items()]
+        sums.write_text("\n".join(files) + "\n", encoding="utf-8")
+        names = job.list_of([line.split("  ", 1)[1] for line in files])
+        commands = [
+            (OURS, [*ours.command(job), "--verify"]),
+            (hf.name, [hf.command(job)[0], "cache", "verify", REPO_ID, "--cache-dir", str(job.target)]),
+            (f"sha256sum x{os.cpu_count()}", ["xargs", "-a", names, "-n1", f"-P{os.cpu_count()}", "sha256sum"]),
+        ]
+        for name, command in commands:
+            usage = run(command, ours.variables(job), room / "log.txt", _LIMIT)
+            yield Result("verify", name, usage.seconds, usage.cpu_seconds, usage.peak_bytes, code=usage.code)
+
+
+def _status(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
+    """How long the small answers take. The disk is warm, as it is for whoever asks twice."""
+    ours, hf = _named(peers, OURS), _named(peers, "hf ")
+    with clean_room(work) as room, fast(repo.folder, room / "server") as server:
+        job = Job(server.endpoint, room, list(repo.digests))
+        job.target.mkdir()
+        run(ours.command(job), ours.variables(job), room / "first.txt", _LIMIT)
+        commands = [
+            ("--status-only", [*ours.command(job), "--status-only"]),
+            ("--help", [sys.executable, str(TOOL), "--help"]),
+            ("hf cache ls", [hf.command(job)[0], "cache", "ls", "--cache-dir", str(job.target)]),
+            ("hf --help", [hf.command(job)[0], "--help"]),
+        ]
+        for name, command in commands:
+            usage = run(command, ours.variables(job), room / "log.txt", _LIMIT)
+            yield Result("status", name, usage.seconds, usage.cpu_seconds, usage.peak_bytes, code=usage.code)
+
+
+def _front(peer: Peer, server: Server, repo: Repo) -> AbstractContextManager[str]:
+    return peer.front(server.endpoint, repo.folder, repo.digests)
+
+
+def _named(peers: Sequence[Peer], start: str) -> Peer:
+    return next(peer for peer in peers if peer.name.startswith(start))
+
+
+UPKEEP = (
+    Upkeep("nothing-to-do", "a second run with nothing to do", _nothing_to_do),
+    Upkeep("verify", "every byte read and compared", _verify),
+    Upkeep("status", "the small answers", _status),
+)
