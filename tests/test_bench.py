@@ -17,6 +17,7 @@ from bench.process import run
 from bench.results import Result, best_of, medians, table
 from conftest import TOOL
 
+from qwen_fetch.localhub.faults import Fault, Faults
 from qwen_fetch.plan import make_plan
 from qwen_fetch.schedule import Schedule, State
 from qwen_fetch.settings import Settings
@@ -130,3 +131,14 @@ def test_a_window_costs_no_look_at_all_files(tmp_path: Path, monkeypatch: pytest
         assert work.bytes_on_disk == sum(job.on_disk for job in jobs)
     assert work.jobs_in(State.DONE) == jobs
     assert work.bytes_on_disk == work.bytes_total
+
+
+def test_a_fault_can_hit_one_request_in_so_many_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("qwen_fetch.localhub.faults.time.monotonic", lambda: now)
+    faults = Faults(Fault.parse("any-data:silent_after=0,every=15"))
+    hits = []
+    for seconds in (1, 14, 16, 17, 30, 32):
+        now = 100.0 + seconds
+        hits.append(bool(faults.take("cdn", "file", range(10), 10, 0)))
+    assert hits == [False, False, True, False, False, True]

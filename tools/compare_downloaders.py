@@ -1,5 +1,6 @@
 """Measure qwen-fetch beside hf, aria2c, modelscope, wget and curl: same repo, same server, one run. See --help."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -8,4 +9,5 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # also run
 from bench.main import main
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way, what was started is ended too
     sys.exit(main())

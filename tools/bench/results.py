@@ -141,7 +141,8 @@ def _row(result: Result) -> tuple[str, ...]:
         f"{useful / result.seconds / 1e6:.0f}" if useful and result.seconds else "",
         f"{result.cpu_seconds:.2f} s",
         f"{result.peak_bytes / 1e6:.0f}",
-        f"{result.twice_bytes / 1e6:.1f}",
+        # Of a peer that did not get there, nobody knows which of its bytes came twice.
+        f"{result.twice_bytes / 1e6:.1f}" if result.finished else "",
         str(result.requests),
         str(result.starts),
         f"{result.left_bytes / 1e6:.1f}" if result.left_files else "",
