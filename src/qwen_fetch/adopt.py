@@ -107,7 +107,6 @@ class _Adoption:
         if not how:
             self._emit(Note(f"{path} changed while it was being copied: not used"))
             return 0
-        self._memory.add(self._store.place(self._commit, file), file.digest.hex)
         self._store.partial(file).unlink(missing_ok=True)
         self._emit(Note(f"{file.path}: {size_text(file.size)} taken over from {path} ({how})"))
         self._emit(FileDone(file.path, file.size))

@@ -43,6 +43,7 @@ class Settings:
         stall_timeout: Seconds without a byte after which a connection is given up.
         max_retries: Tries in a row without a new byte on disk before giving up.
         limit_rate: Bytes per second of all connections together; None: no limit.
+        adopt: Folders that may hold files, or parts of them, to take over.
 
     Raises:
         Problem: (usage) a value makes no sense.
@@ -61,6 +62,7 @@ class Settings:
     stall_timeout: float = 30.0
     max_retries: int = 10
     limit_rate: int | None = None
+    adopt: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:  # noqa: D105 - see the class
         url = urlsplit(self.endpoint or "https://huggingface.co")
@@ -125,6 +127,8 @@ class Settings:
             words += ["--cache-dir", _quoted(str(self.cache_dir))]
         if self.include:
             words += ["--selective", *map(_quoted, self.include)]
+        if self.adopt:
+            words += ["--adopt", *(_quoted(str(folder)) for folder in self.adopt)]
         if self.exclude:
             words += ["--exclude", *map(_quoted, self.exclude)]
         return " ".join([*words, *more])
