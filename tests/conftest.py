@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from qwen_fetch.localhub.hub import LocalHub
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "download_qwen_edit_hub.py"
 REPO = "Qwen/Qwen-Image-Edit"
+SHARD = "transformer/diffusion_pytorch_model-00003-of-00009.safetensors"
+OTHER = "text_encoder/model-00002-of-00004.safetensors"
+FIX = ROOT / "tools" / "fix_download.py"
 FULL_SCALE = 0.026  # of 57.7 GB: 1.5 GB
 
 
@@ -32,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0.003,
         help="size of the made-up repo as a share of the real 57.7 GB; 0.026 is 1.5 GB (default: %(default)s)",
     )
+    parser.addoption("--table", type=Path, help="write what the repair of each kind of damage showed, as Markdown")
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +108,8 @@ class Tool:
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         }
-        return keep | quiet | {"HF_HOME": str(self.home), "HF_ENDPOINT": self.endpoint} | self.extra
+        place = {"HOME": str(self.home.parent), "HF_HOME": str(self.home), "HF_ENDPOINT": self.endpoint}
+        return keep | quiet | place | self.extra
 
     def start(self, *arguments: str, command: list[str] | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -146,6 +152,105 @@ class Tool:
         wanted = sorted(path.relative_to(repo) for path in repo.rglob("*") if path.is_file())
         there = sorted(path.relative_to(snapshot) for path in snapshot.rglob("*") if path.is_file())
         return there == wanted and all((snapshot / path).read_bytes() == (repo / path).read_bytes() for path in wanted)
+
+
+@dataclass
+class Bench:
+    """A cache of its own, connected to a Hub."""
+
+    tool: Tool
+    hub: LocalHub
+    repo: Path
+
+    @property
+    def commit(self) -> str:
+        return self.hub.commit
+
+    @property
+    def blobs(self) -> Path:
+        return self.tool.blobs
+
+    def digest(self, path: str) -> str:
+        return self.hub.entry(path).etag
+
+    def size(self, path: str) -> int:
+        return self.hub.entry(path).size
+
+    def blob(self, path: str) -> Path:
+        return self.blobs / self.digest(path)
+
+    def partial(self, path: str) -> Path:
+        return self.blobs / f"{self.digest(path)}.incomplete"
+
+    def orphan(self, path: str, number: int = 0xA1B2C3D4) -> Path:
+        return self.blobs / f"{self.digest(path)}.{number:08x}.incomplete"
+
+    def pointer(self, path: str) -> Path:
+        return self.tool.folder / "snapshots" / self.commit / path
+
+    def content(self, path: str) -> bytes:
+        return (self.repo / path).read_bytes()
+
+    def fix(self, *arguments: str) -> Ended:
+        return self.tool.run(*arguments, command=[sys.executable, str(FIX)])
+
+    def status(self) -> dict[str, Any]:
+        ended = self.tool.run("--status-only", "--json")
+        assert ended.code in {0, 3}, ended
+        report: dict[str, Any] = ended.json
+        return report
+
+    def state(self, path: str) -> tuple[str, int]:
+        file = next(file for file in self.status()["files"] if file["path"] == path)
+        return file["state"], file["bytes"]
+
+    def check(self) -> None:
+        """The snapshot holds the repo's bytes, and the Hub client's own check passes."""
+        assert self.tool.tree_is(self.repo)
+        ended = self.tool.hf("cache", "verify", REPO)
+        assert ended.code == 0, ended
+
+    def scan(self) -> list[int]:
+        """Warnings, repos and unfinished files that the Hub client sees in the cache."""
+        listing = (
+            "import huggingface_hub as h, json; i = h.scan_cache_dir(); "
+            "print(json.dumps([len(i.warnings), len(i.repos), len(i.incomplete_files)]))"
+        )
+        seen: list[int] = json.loads(self.tool.run(command=[sys.executable, "-c", listing]).out)
+        return seen
+
+
+@pytest.fixture(scope="session")
+def small_repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same at 29 MB."""
+    folder = tmp_path_factory.mktemp("small") / "files"
+    make_repo(folder, scale=0.0005)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole_cache(tmp_path_factory: pytest.TempPathFactory, small_repo: Path) -> Path:
+    """The home of a finished download of the small repo; to be copied, not changed."""
+    home = tmp_path_factory.mktemp("whole") / "home"
+    with LocalHub(small_repo) as hub:
+        ended = Tool(home, hub.endpoint).run()
+    assert ended.code == 0, ended
+    return home
+
+
+@pytest.fixture
+def empty(tool: Tool, open_hub: OpenHub, small_repo: Path) -> Bench:
+    """An empty cache, and a Hub with the small repo."""
+    hub = open_hub(small_repo)
+    tool.endpoint = hub.endpoint
+    return Bench(tool, hub, small_repo)
+
+
+@pytest.fixture
+def whole(empty: Bench, whole_cache: Path) -> Bench:
+    """A cache with all of the small repo, and its Hub."""
+    shutil.copytree(whole_cache, empty.tool.home, symlinks=True)
+    return empty
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from qwen_fetch.material import Material
     from qwen_fetch.memory import Memory
     from qwen_fetch.plan import Step
-    from qwen_fetch.snapshot import RepoFile
     from qwen_fetch.store import Store
 
 __all__ = ["adopt"]

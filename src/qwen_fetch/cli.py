@@ -17,21 +17,22 @@ from qwen_fetch.settings import DEFAULT_REPO, Settings
 from qwen_fetch.units import parse_bytes, size_text, time_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from qwen_fetch.progress import Display
     from qwen_fetch.report import Report
-    from qwen_fetch.store import Leftover
+    from qwen_fetch.store import Leftover, LeftoverKind
 
-__all__ = ["main"]
+__all__ = ["Parser", "attended", "command", "main", "print_json"]
 
 N = TypeVar("N", int, float)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Bad input gets one clear line, and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise it as a problem."""
         raise Problem(errors.USAGE, detail=message[:1].upper() + message[1:] + ".")
 
 
@@ -63,7 +64,7 @@ class _Stopped(Exception):  # noqa: N818 - the user's wish, not an error
 
 def make_parser() -> argparse.ArgumentParser:
     """The options, as `--help` shows them."""
-    parser = _Parser(
+    parser = Parser(
         prog=None if sys.argv[0].endswith(".py") and "__main__" not in sys.argv[0] else "qwen-fetch",
         description=f"Bring {DEFAULT_REPO} (57.7 GB), or any model of the Hub, into the Hugging Face cache, "
         "over a line that breaks. Run it again after any interruption: it goes on at the byte where it stopped.",
@@ -77,16 +78,26 @@ def make_parser() -> argparse.ArgumentParser:
     modes.add_argument("--verify", action="store_true", help="read everything and compare it with the Hub's digests")
     modes.add_argument("--cleanup", action="store_true", help="remove partial files, orphans and stale locks")
     modes.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    modes.add_argument("--xet-cache", action="store_true", help="with --cleanup: the Xet client's old logs as well")
     modes.add_argument("--self-test", action="store_true", help="try the whole job on a small Hub inside this machine")
     modes.add_argument("--resume", action="store_true", help="go on with partial files (the default)")
     modes.add_argument("--no-resume", action="store_true", help="throw partial files away and start them again")
-    modes.add_argument("--force", action="store_true", help="fetch again even what is complete")
+    modes.add_argument("--force", action="store_true", help="fetch (with --verify: read) again even what is complete")
     modes.add_argument("--yes", action="store_true", help="do not ask before partial files are removed")
     what = parser.add_argument_group("what to fetch, and where to")
     what.add_argument("--repo-id", default=DEFAULT_REPO, metavar="OWNER/NAME", help="default: %(default)s")
     what.add_argument("--revision", default="main", help="branch, tag or commit (default: %(default)s)")
     what.add_argument("--selective", nargs="+", action="extend", default=[], metavar="PATTERN", help="only these files")
     what.add_argument("--exclude", nargs="+", action="extend", default=[], metavar="PATTERN", help="not these files")
+    what.add_argument(
+        "--adopt",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="take over what these folders already hold, if its digest is right",
+    )
     what.add_argument("--cache-dir", type=Path, metavar="DIR", help="default: what HF_HUB_CACHE or HF_HOME says")
     what.add_argument("--endpoint", metavar="URL", help="default: what HF_ENDPOINT says, or https://huggingface.co")
     what.add_argument("--token", help="default: what HF_TOKEN or `hf auth login` says")
@@ -129,10 +140,17 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    return command(make_parser(), _run, argv)
+
+
+def command(
+    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int], argv: Sequence[str] | None
+) -> int:
+    """The one error boundary: run a command, show what went wrong; returns the exit code."""
     arguments = argparse.Namespace(verbose=False, json=False)
     try:
-        arguments = make_parser().parse_args(argv)
-        code = _run(arguments)
+        arguments = parser.parse_args(argv)
+        code = run(arguments)
         sys.stdout.flush()
     except Problem as problem:
         code = _tell(problem, arguments)
@@ -165,24 +183,36 @@ def _run(arguments: argparse.Namespace) -> int:
         stall_timeout=arguments.stall_timeout,
         max_retries=arguments.max_retries,
         limit_rate=arguments.limit_rate,
+        adopt=tuple(arguments.adopt),
     )
     if arguments.status_only:
         return _status(settings, arguments)
     if arguments.cleanup:
         return _cleanup(settings, arguments)
-    from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - the modes above are to start in no time
+
+    def body(display: Display, tick: Callable[[], None]) -> int:
+        if arguments.self_test:
+            from qwen_fetch.routines.selftest import self_test  # noqa: PLC0415
+
+            return self_test(settings, tick)
+        if arguments.verify:
+            return _verify(settings, arguments, display, tick)
+        return _download(settings, arguments, display, tick)
+
+    return attended(settings, arguments, body)
+
+
+def attended(
+    settings: Settings, arguments: argparse.Namespace, body: Callable[[Display, Callable[[], None]], int]
+) -> int:
+    """Run what takes a while: shown, stopped by signals, and its exceptions told as problems."""
+    from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - the other modes are to start in no time
     from qwen_fetch.progress import Display  # noqa: PLC0415
 
     stop = _Stop()
     display = Display("off" if arguments.quiet else arguments.progress)
     try:
-        if arguments.self_test:
-            from qwen_fetch.routines.selftest import self_test  # noqa: PLC0415
-
-            return self_test(settings, stop.tick)
-        if arguments.verify:
-            return _verify(settings, arguments, display, stop)
-        return _download(settings, arguments, display, stop)
+        return body(display, stop.tick)
     except _Stopped as stopped:
         raise _interruption(settings, stopped.number) from stopped
     except Exception as error:
@@ -191,26 +221,27 @@ def _run(arguments: argparse.Namespace) -> int:
         display.close()
 
 
-def _download(settings: Settings, arguments: argparse.Namespace, display: Display, stop: _Stop) -> int:
+def _download(settings: Settings, arguments: argparse.Namespace, display: Display, tick: Callable[[], None]) -> int:
     from qwen_fetch.routines.download import Download  # noqa: PLC0415
 
-    job = Download(settings, display, stop.tick, resume=not arguments.no_resume, force=arguments.force)
+    job = Download(settings, display, tick, resume=not arguments.no_resume, force=arguments.force)
     if arguments.dry_run:
         from qwen_fetch.report import make_report  # noqa: PLC0415
 
         listed, plan = job.plan()
         display.close()
         if arguments.json:
-            _print_json(make_report(settings, job.store, listed, [step.file for step in plan.steps]).as_json())
+            print_json(make_report(settings, job.store, listed, [step.file for step in plan.steps]).as_json())
         else:
             for step in plan.steps:
                 print(f"{step.action:<8} {size_text(step.file.size - step.have):>9}  {step.file.path}")
-            print(f"{size_text(plan.bytes_to_fetch)} to fetch, {size_text(plan.bytes_have)} here.")
+            where = "on this machine" if plan.bytes_to_adopt else "here"
+            print(f"{size_text(plan.bytes_have)} {where}, {size_text(plan.bytes_to_fetch)} to fetch.")
         return ExitCode.DONE
     result = job.run()
     display.close()
     if arguments.json:
-        _print_json(result.as_json())
+        print_json(result.as_json())
     else:
         print(result.snapshot_path)
         if not arguments.quiet:
@@ -232,32 +263,32 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> int:
 
     report = status(settings)
     if arguments.json:
-        _print_json(report.as_json())
+        print_json(report.as_json())
     else:
         print("\n".join(status_lines(report, settings.command())))
     return ExitCode.DONE if report.complete else ExitCode.INCOMPLETE
 
 
-def _verify(settings: Settings, arguments: argparse.Namespace, display: Display, stop: _Stop) -> int:
+def _verify(settings: Settings, arguments: argparse.Namespace, display: Display, tick: Callable[[], None]) -> int:
     from qwen_fetch.report import FileState  # noqa: PLC0415
     from qwen_fetch.routines.verify import verify  # noqa: PLC0415
 
-    report = verify(settings, display, stop.tick)
+    report = verify(settings, display, tick, again=arguments.force)
     display.close()
     if arguments.json:
-        _print_json(report.as_json())
+        print_json(report.as_json())
     else:
         for file in report.files:
-            print(f"{'verified' if file.verified else file.state:<9} {size_text(file.size):>9}  {file.path}")
+            reason = f": {file.reason}" if file.reason else ""
+            print(f"{'verified' if file.verified else file.state:<9} {size_text(file.size):>9}  {file.path}{reason}")
     if wrong := report.in_state(FileState.CORRUPT):
         paths = [file.path for file in wrong]
-        again = settings.command("--force", "--selective", *paths)
         raise Problem(
             errors.VERIFY_FAILED,
             count=len(wrong),
             total=len(report.files),
             paths=", ".join(paths),
-            command=again,
+            command=settings.command(),
         )
     if not report.complete:
         missing = [file for file in report.files if file.state is not FileState.COMPLETE]
@@ -267,20 +298,20 @@ def _verify(settings: Settings, arguments: argparse.Namespace, display: Display,
 
 def _cleanup(settings: Settings, arguments: argparse.Namespace) -> int:
     from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415
-    from qwen_fetch.routines.cleanup import Cleanup, cleanup, find  # noqa: PLC0415 - see above
+    from qwen_fetch.routines.cleanup import WHY, Cleanup, cleanup, find, find_xet  # noqa: PLC0415 - see above
 
-    found = find(settings)
+    found = find(settings) + (list(find_xet()) if arguments.xet_cache else [])
     done = Cleanup(removed=(), held=())
     if not arguments.dry_run:
         if not arguments.yes and not _may_remove(found):
             print("Nothing was removed.", file=sys.stderr)
             return ExitCode.DONE
         try:
-            done = cleanup(settings)
+            done = cleanup(settings, found)
         except OSError as error:
             raise problem_of(error, settings) from error
     if arguments.json:
-        _print_json(
+        print_json(
             {
                 "found": [{"path": str(one.path), "bytes": one.bytes, "kind": one.kind} for one in found],
                 "removed": [str(leftover.path) for leftover in done.removed],
@@ -289,9 +320,9 @@ def _cleanup(settings: Settings, arguments: argparse.Namespace) -> int:
             }
         )
         return ExitCode.DONE
-    _print_leftovers("would remove", found if arguments.dry_run else ())
-    _print_leftovers("removed", done.removed)
-    _print_leftovers("in use, kept", done.held)
+    _print_leftovers("would remove", found if arguments.dry_run else (), WHY)
+    _print_leftovers("removed", done.removed, WHY)
+    _print_leftovers("in use, kept", done.held, {})
     print(f"{size_text(done.bytes_freed)} freed.")
     return ExitCode.DONE
 
@@ -306,9 +337,10 @@ def _may_remove(found: Sequence[Leftover]) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _print_leftovers(what: str, leftovers: Sequence[Leftover]) -> None:
-    for leftover in leftovers:
-        print(f"{what:<13} {leftover.kind:<8} {size_text(leftover.bytes):>9}  {leftover.path}")
+def _print_leftovers(what: str, leftovers: Sequence[Leftover], why: Mapping[LeftoverKind, str]) -> None:
+    for one in leftovers:
+        reason = f"  ({why[one.kind]})" if one.kind in why else ""
+        print(f"{what:<13} {one.kind:<9} {size_text(one.bytes):>9}  {one.path}{reason}")
 
 
 def _interruption(settings: Settings, number: int) -> Problem:
@@ -337,7 +369,7 @@ def _tell(problem: Problem, arguments: argparse.Namespace) -> int:
     with suppress(OSError):
         print("\n".join(problem.lines()), file=sys.stderr)
     if arguments.json:
-        _print_json({"error": problem.as_json()})
+        print_json({"error": problem.as_json()})
     return problem.exit_code
 
 
@@ -350,12 +382,15 @@ def _check(arguments: argparse.Namespace) -> None:
     pairs += [
         list(pair) for pair in (("resume", "no_resume"), ("quiet", "verbose")) if all(map(vars(arguments).get, pair))
     ]
+    if arguments.xet_cache and not arguments.cleanup:
+        raise Problem(errors.USAGE, detail="--xet-cache goes with --cleanup.")
     for names in pairs:
         options = " and ".join("--" + name.replace("_", "-") for name in names[:2])
         raise Problem(errors.USAGE, detail=f"{options} exclude each other.")
 
 
-def _print_json(values: dict[str, Any]) -> None:
+def print_json(values: dict[str, Any]) -> None:
+    """Print a result for programs."""
     print(json.dumps(values, indent=2))
 
 

@@ -100,9 +100,7 @@ def _own(store: Store, commit: str, file: RepoFile, disk: OnDisk) -> Iterator[Ma
 
 def _in_cache(store: Store, file: RepoFile) -> Iterator[Material]:
     places = [
-        repo / "blobs" / file.digest.hex
-        for repo in sorted(store.cache_dir.glob("models--*"))
-        if repo != store.repo
+        repo / "blobs" / file.digest.hex for repo in sorted(store.cache_dir.glob("models--*")) if repo != store.repo
     ]
     if file.xet_hash:
         places.append(store.cache_dir / "blobs" / file.xet_hash[:2] / file.xet_hash)
@@ -123,8 +121,8 @@ def _in_folder(folder: Path, missing: Sequence[RepoFile], own: Path) -> Iterator
             if path.is_symlink():
                 continue
             if match := _UNFINISHED.fullmatch(name):
-                if file := digests.get(match[1]):
-                    yield from ((file.path, material) for material in _prefix(path, file))
+                if unfinished := digests.get(match[1]):
+                    yield from ((unfinished.path, material) for material in _prefix(path, unfinished))
                 continue
             for file in sizes.get(_size(path) or 0, ()):
                 yield file.path, Material(path, file.size, whole=True)

@@ -90,8 +90,9 @@ class Plan:
 def make_plan(
     files: Iterable[RepoFile],
     disk: Mapping[str, OnDisk],
-    *,
     material: Mapping[str, Sequence[Material]] = MappingProxyType({}),
+    /,
+    *,
     restart: bool = False,
     force: bool = False,
 ) -> Plan:
@@ -119,6 +120,7 @@ def decide(
     file: RepoFile,
     disk: OnDisk,
     material: Sequence[Material] = (),
+    /,
     *,
     restart: bool = False,
     force: bool = False,

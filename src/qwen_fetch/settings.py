@@ -145,6 +145,8 @@ def _is_revision(text: str) -> bool:
 def _program() -> str:
     """How the user starts this program, so that a proposed command can be copied as it is."""
     started = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path("qwen-fetch")
+    if started.name == "fix_download.py":  # it mends; what it proposes is done by its sibling
+        started = started.with_name("download_qwen_edit_hub.py")
     if started.name == "__main__.py":
         return "python -m qwen_fetch"
     if started.suffix == ".py":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Leftover", "OnDisk", "Store", "first_hole"]
 
-LeftoverKind = Literal["partial", "orphan", "temporary", "pointer", "lock", "foreign"]
+LeftoverKind = Literal["partial", "orphan", "temporary", "pointer", "lock", "foreign", "xet"]
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PARTIAL = re.compile(r"[0-9a-f]{40,64}\.incomplete")
 _TEMPORARY = re.compile(r"tmp_[0-9a-f-]{36}|\..*\.[0-9a-f]{8}\.(new|old|shared)")  # names in the Hub client's source
@@ -61,7 +61,7 @@ class Leftover:
         bytes: Its size.
         kind: ``partial``: a prefix that the next run continues; ``orphan``: what a killed Hub client left and
             never uses again; ``temporary``: its other short-lived files; ``pointer``: leads to nothing; ``lock``;
-            ``foreign``: no Hub client makes such a file.
+            ``foreign``: no Hub client makes such a file; ``xet``: of the Xet client, and of no repo.
     """
 
     path: Path
@@ -196,6 +196,17 @@ class Store:
         """Remove a file that was shown to be wrong, pointer and blob."""
         for path in (self.pointer(commit, file), self.blob(file)):
             path.unlink(missing_ok=True)
+
+    def pointer_fault(self, commit: str, file: RepoFile) -> str:
+        """What is wrong with the snapshot's pointer to a file, in words; empty where nothing is."""
+        pointer = self.pointer(commit, file)
+        if self.look(commit, file).linked or not os.path.lexists(pointer):
+            return ""
+        if not pointer.exists():
+            return "its pointer leads to nothing"
+        if pointer.is_symlink() and self.blob(file).exists() and pointer.samefile(self.blob(file)):
+            return ""
+        return "its pointer leads to another file" if pointer.is_symlink() else "a file stands in its pointer's place"
 
     def unlink_wrong_pointer(self, commit: str, file: RepoFile) -> bool:
         """Make way for a pointer that leads to the right blob; returns whether something stood there.

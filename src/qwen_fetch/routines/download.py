@@ -101,7 +101,7 @@ class Download:
         wanted = snapshot.select(listed, self.settings.include, self.settings.exclude)
         disk = survey(self.store, self._memory, listed.commit, wanted)
         material = search(self.store, listed.commit, wanted, disk, self.settings.adopt)
-        plan = make_plan(wanted, disk, material=material, restart=not self._resume, force=self._force)
+        plan = make_plan(wanted, disk, material, restart=not self._resume, force=self._force)
         self._emit(
             Started(
                 self.settings.repo_id,
