@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SMALL = "scheduler/scheduler_config.json"
 EDGE = 200_000  # bytes that Xet may send twice at the edges of chunks, in a small repo
-ALL, SOME = "all of it", "some of it"
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -145,22 +144,28 @@ def custom_cache(bench: Bench) -> int:
 
 
 # damage, what status says, what verify says, what fix_download says, how much of the bytes may be fetched
+# damage, what status says, what verify says, what fix_download says
 DAMAGES: list[tuple[Callable[[Bench], int], str, str, str]] = [
-    (truncated, "corrupt", "instead of", "goes on at byte"),
-    (flipped, "Complete", "wrong digest", "fetched"),
-    (zeroed, "Complete", "wrong digest", "goes on at byte"),
-    (lfs_pointer, "Git LFS pointer", "Git LFS pointer", "fetched"),
-    (web_page, "web page", "web page", "fetched"),
-    (missing_blob, "missing", "files are missing", "its pointer leads to nothing"),
-    (wrong_pointer, "not linked", "files are missing", "its pointer leads to another file -> linked"),
-    (foreign, "leftovers  1 files", "verified", "notes.txt: 4 B; no Hub client makes such a file"),
-    (missing_small, "missing", "files are missing", "is missing -> fetched"),
-    (broken_ref, "The Hub's listing is not here", "verified", "refs/main: holds no commit"),
-    (wrong_ref, "The Hub's listing is not here", "verified", "refs/main: stands for 01234567"),
-    (no_trees, "The Hub's listing is not here", "verified", "is missing, so nothing can be said offline"),
-    (stale_lock, "missing", "files are missing", "lock, "),
-    (orphans, "resumes at byte", "files are missing", "goes on at byte"),
-    (custom_cache, "missing", "files are missing", "taken over from"),
+    (truncated, "corrupt    transformer", "instead of", "goes on at byte"),
+    (flipped, "never read back", "the wrong digest", "the wrong digest -> fetched"),
+    (zeroed, "never read back", "the wrong digest", "goes on at byte"),
+    (lfs_pointer, "a Git LFS pointer", "a Git LFS pointer", "-> fetched"),
+    (web_page, "a web page", "a web page", "-> fetched"),
+    (missing_blob, "missing    ", "its pointer leads to nothing", "its pointer leads to nothing -> fetched"),
+    (wrong_pointer, "another file", "another file", "its pointer leads to another file -> linked"),
+    (foreign, "leftovers  1 files", "39 of 39 files verified", "notes.txt: 4 B; no Hub client makes such a file"),
+    (missing_small, "missing    ", "missing    ", "is missing -> fetched"),
+    (broken_ref, "leads to no listing", "39 of 39 files verified", "refs/main: holds no commit"),
+    (wrong_ref, "leads to no listing", "39 of 39 files verified", "refs/main: stands for 01234567"),
+    (
+        no_trees,
+        "The Hub's listing is not here",
+        "39 of 39 files verified",
+        "is missing, so nothing can be said offline",
+    ),
+    (stale_lock, "missing    ", "its pointer leads to nothing", "lock, "),
+    (orphans, "resumes at byte", "4 of 39 files are missing", "goes on at byte"),
+    (custom_cache, "missing    ", "39 of 39 files are missing", "taken over from"),
 ]
 
 
@@ -179,18 +184,13 @@ def table(request: pytest.FixtureRequest) -> Iterator[list[str]]:
         )
 
 
-def said(ended: Ended, part: str) -> str:
-    """The line that holds `part`, for the table."""
+def said(ended: Ended, part: str, home: Path) -> str:
+    """The line that holds `part`, shortened for the table."""
     lines = [line for line in (ended.out + ended.err).splitlines() if part in line]
     assert lines, f"{part!r} is not in\n{ended}"
-    line = lines[0].removeprefix("found  ").strip()
-    for folder in (ended_home(ended), ""):
-        line = line.replace(folder, "") if folder else line
-    return " ".join(line.replace("|", "\\|").split())
-
-
-def ended_home(_: Ended) -> str:
-    return ""
+    line = lines[0].removeprefix("found  ").replace(f"{home.parent}/", "").replace("diffusion_pytorch_model-", "…")
+    line = re.sub(r"([0-9a-f]{8})[0-9a-f]{32,56}", r"\1…", line)
+    return " ".join(line.replace("|", "\\|").replace("<", "&lt;").split())
 
 
 @pytest.mark.parametrize(("damage", "status", "verify", "fix"), DAMAGES, ids=[row[0].__name__ for row in DAMAGES])
@@ -202,7 +202,7 @@ def test_damage(
     checked = whole.tool.run("--verify")
     dry = whole.fix("--dry-run", "-q")
     before = sorted((path.name, path.lstat().st_mtime_ns) for path in whole.tool.home.parent.rglob("*"))
-    assert said(dry, fix)
+    assert said(dry, fix, whole.tool.home)
     assert sorted((path.name, path.lstat().st_mtime_ns) for path in whole.tool.home.parent.rglob("*")) == before
     whole.hub.log.clear()
     mended = whole.fix()
@@ -221,8 +221,9 @@ def test_damage(
     assert again.json["complete"]
     assert len(again.json["findings"]) == (damage is foreign)
     assert whole.hub.log.weight_bytes() == 0
+    home = whole.tool.home
     name = damage.__name__.replace("_", " ")
     table.append(
-        f"| {name} | {said(shown, status)} | {said(checked, verify)} | {said(mended, fix)} "
+        f"| {name} | {said(shown, status, home)} | {said(checked, verify, home)} | {said(mended, fix, home)} "
         f"| {lost:,} | {fetched:,} | passes |\n"
     )

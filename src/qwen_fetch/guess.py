@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["guess"]
 
+_MAIN = "main"
 _INDEX = ".safetensors.index.json"
 
 
@@ -31,7 +32,9 @@ def guess(settings: Settings, store: Store) -> Report | None:
     Returns:
         None where nothing at all can be told.
     """
-    folder = _newest_snapshot(store)
+    folder = _snapshot(settings, store)
+    if folder is None and settings.revision != _MAIN:
+        return None
     sizes = _expected(settings, folder)
     if not sizes:
         return None
@@ -43,12 +46,15 @@ def guess(settings: Settings, store: Store) -> Report | None:
         files=tuple(_file(folder, path, size) for path, size in sorted(sizes.items())),
         leftovers=tuple(leftover for leftover in store.leftovers() if leftover.kind != "lock"),
         disk_free=store.free_bytes,
-        guessed=True,
+        note="The Hub's listing is not here: this is what the files say of each other, and is known of the repo.",
     )
 
 
-def _newest_snapshot(store: Store) -> Path | None:
+def _snapshot(settings: Settings, store: Store) -> Path | None:
+    """The folder of the commit; for the main branch, whose commit is not known, the newest."""
     folders = [path for path in (store.repo / "snapshots").glob("*") if path.is_dir()]
+    if settings.revision != _MAIN:
+        folders = [path for path in folders if path.name == settings.revision]
     return max(folders, key=lambda path: path.stat().st_mtime, default=None)
 
 

@@ -11,7 +11,7 @@ from qwen_fetch.store import first_hole
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["filled", "oddity", "received"]
+__all__ = ["can_begin", "filled", "oddity", "received"]
 
 _PEEK = 512  # bytes in which every kind of page or pointer shows what it is
 _HEADER_MOST = 100_000_000  # bytes: the limit of the safetensors format
@@ -27,7 +27,7 @@ _SIGNS = (
 
 
 def oddity(path: Path, *, safetensors: bool) -> str:
-    """Why the file at `path` cannot be weights, in words; empty where nothing shows.
+    """Why the file at `path` cannot be what it should be, in words; empty where nothing shows.
 
     Reads a few bytes, so an empty answer is no proof.
 
@@ -40,27 +40,49 @@ def oddity(path: Path, *, safetensors: bool) -> str:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(_PEEK).lstrip().lower()
-        for sign, words in _SIGNS:
-            if start.replace(b'{ "', b'{"').startswith(sign):
-                return words
-        return _header_fault(file, size) if safetensors else ""
+        if words := _page(file):
+            return words
+        covered = _covered(file, size) if safetensors else size
+    if covered is None:
+        return "no safetensors file: its header is cut or cannot be read"
+    if covered != size:
+        return f"a safetensors file of {covered:,} bytes by its header, and {size:,} are here"
+    return ""
 
 
-def _header_fault(file: BinaryIO, size: int) -> str:
+def can_begin(path: Path, size: int, *, safetensors: bool) -> bool:
+    """Whether the file at `path` may be the beginning of one of `size` bytes: no page, and no other tensors.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return not _page(file) and (not safetensors or _covered(file, size) in {None, size} and _has_length(file, size))
+
+
+def _page(file: BinaryIO) -> str:
+    start = file.read(_PEEK).lstrip().lower().replace(b'{ "', b'{"')
+    return next((words for sign, words in _SIGNS if start.startswith(sign)), "")
+
+
+def _has_length(file: BinaryIO, size: int) -> bool:
+    """Whether the first word can be the length of a safetensors header in a file of `size` bytes."""
+    file.seek(0)
+    return 2 <= int.from_bytes(file.read(8), "little") <= min(_HEADER_MOST, size - 8)
+
+
+def _covered(file: BinaryIO, size: int) -> int | None:
+    """How long the file has to be by its safetensors header; None where that cannot be told."""
+    if size < 8 or not _has_length(file, size):
+        return None
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
-    if size < 8 or not 2 <= length <= min(_HEADER_MOST, size - 8):
-        return "no safetensors file: its header is cut or missing"
     try:
         entries = json.loads(file.read(length))
         end = max((entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"), default=0)
-        covered = 8 + length + int(end)
+        return 8 + length + int(end)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        return "no safetensors file: its header cannot be read"
-    if covered != size:
-        return f"a safetensors file whose header speaks of {covered:,} bytes, and it has {size:,}"
-    return ""
+        return None
 
 
 def received(path: Path) -> int:

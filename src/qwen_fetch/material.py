@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qwen_fetch.inspection import filled, received
+from qwen_fetch.inspection import can_begin, filled, received
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -80,6 +80,8 @@ def usable(path: Path, file: RepoFile, *, wrong: bool) -> int:
         OSError: It cannot be read.
     """
     size = path.stat().st_size
+    if not can_begin(path, file.size, safetensors=file.path.endswith(".safetensors")):
+        return 0
     if not wrong:
         return min(received(path), file.size)
     good = min(received(path), filled(path))

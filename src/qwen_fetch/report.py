@@ -62,7 +62,7 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A snapshot as it stands; sizes in bytes. `guessed`: without the Hub's listing, from what is known besides."""
+    """A snapshot as it stands; sizes in bytes. `note`: what makes it less certain than it looks, if anything."""
 
     repo_id: str
     revision: str
@@ -71,7 +71,7 @@ class Report:
     files: tuple[FileReport, ...]
     leftovers: tuple[Leftover, ...]
     disk_free: int
-    guessed: bool = False
+    note: str = ""
 
     @property
     def complete(self) -> bool:
@@ -178,7 +178,8 @@ def _file(store: Store, memory: Memory, commit: str, step: Step, right: bool | N
         )
     if step.action is Action.KEEP:
         return replace(report, state=FileState.COMPLETE)
-    return replace(report, state=FileState.PARTIAL if step.have else FileState.MISSING, reason=step.reason)
+    reason = step.reason or store.pointer_fault(commit, file)
+    return replace(report, state=FileState.PARTIAL if step.have else FileState.MISSING, reason=reason)
 
 
 def _fault(place: Path, file: RepoFile) -> str:

@@ -117,7 +117,8 @@ def repair(
     for step, file in zip(plan.steps, report.files, strict=True):
         if fault := _of_file(store, known, step, file):
             note(fault)
-    for finding in _of_leftovers(report, store):
+    used = {step.sources[0].path for step in plan.steps if step.sources}
+    for finding in _of_leftovers(report, store, used):
         note(finding)
     if not mend:
         return Repair(tuple(findings), report, None)
@@ -189,9 +190,12 @@ def _mend(step: Step) -> str:
     return f"fetched, {size}"
 
 
-def _of_leftovers(report: Report, store: Store) -> Iterator[Finding]:
+def _of_leftovers(report: Report, store: Store, used: set[Path]) -> Iterator[Finding]:
     for leftover in _leftovers(report, store):
-        yield Finding(_shown(leftover, store), f"{leftover.kind}, {size_text(leftover.bytes)}", WHY[leftover.kind])
+        if leftover.path not in used:
+            yield Finding(
+                _shown(leftover, store), f"{leftover.kind}, {size_text(leftover.bytes)}, of no use", "removed"
+            )
     for leftover in report.leftovers:
         if leftover.kind == "foreign":
             yield Finding(_shown(leftover, store), f"{size_text(leftover.bytes)}; {WHY['foreign']}")

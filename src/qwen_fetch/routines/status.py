@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qwen_fetch import errors, snapshot
@@ -37,7 +38,7 @@ def status(settings: Settings) -> Report:
         return make_report(settings, store, known, wanted)
     from qwen_fetch.guess import guess  # noqa: PLC0415 - rarely needed, and the start is to be instant
 
-    if report := guess(settings, store):
+    if report := _of_newest_listing(settings, store) or guess(settings, store):
         return report
     raise Problem(
         errors.NOTHING_KNOWN,
@@ -46,6 +47,19 @@ def status(settings: Settings) -> Report:
         cache_dir=store.cache_dir,
         command=settings.command(),
     )
+
+
+def _of_newest_listing(settings: Settings, store: Store) -> Report | None:
+    """Where the branch's ref is damaged, the listing that was fetched last still says what there is."""
+    if not (store.repo / "refs" / settings.revision).is_file():
+        return None
+    trees = sorted((store.repo / "trees").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    known = snapshot.cached(replace(settings, revision=trees[-1].stem), store) if trees else None
+    if known is None:
+        return None
+    report = make_report(settings, store, known, snapshot.select(known, settings.include, settings.exclude))
+    what = f"refs/{settings.revision} leads to no listing: this is the newest one here. tools/fix_download.py mends it."
+    return replace(report, note=what)
 
 
 def status_lines(report: Report, command: str) -> Iterator[str]:
@@ -57,11 +71,11 @@ def status_lines(report: Report, command: str) -> Iterator[str]:
     """
     commit = f" ({report.commit[:8]})" if report.commit else ""
     yield f"{report.repo_id} at {report.revision}{commit} in {report.cache_dir}"
-    if report.guessed:
-        yield "The Hub's listing is not here: this is what the files say of each other, and is known of the repo."
+    if report.note:
+        yield f"note       {report.note}"
     yield from _components(report)
     yield from _some("partial", report.in_state(FileState.PARTIAL), _resume)
-    yield from _some("missing", report.in_state(FileState.MISSING), lambda file: size_text(file.size))
+    yield from _some("missing", report.in_state(FileState.MISSING), _size)
     yield from _some("corrupt", report.in_state(FileState.CORRUPT), lambda file: file.reason)
     if report.leftovers:
         spare = sum(leftover.bytes for leftover in report.leftovers)
@@ -92,8 +106,12 @@ def _components(report: Report) -> Iterator[str]:
         )
 
 
+def _size(file: FileReport) -> str:
+    return ", ".join(filter(None, [size_text(file.size), file.reason]))
+
+
 def _resume(file: FileReport) -> str:
-    what = "here, not linked yet" if file.bytes == file.size else f"resumes at byte {file.bytes:,}"
+    what = file.reason or "here, not linked yet" if file.bytes == file.size else f"resumes at byte {file.bytes:,}"
     return f"{size_text(file.bytes)} of {size_text(file.size)}, {what}"
 
 
