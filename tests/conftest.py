@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from qwen_fetch.localhub.content import make_repo
+from qwen_fetch.localhub.content import _safetensors_header, make_repo, pseudo_random
 from qwen_fetch.localhub.hub import LocalHub
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +25,7 @@ TOOL = ROOT / "tools" / "download_qwen_edit_hub.py"
 REPO = "Qwen/Qwen-Image-Edit"
 SHARD = "transformer/diffusion_pytorch_model-00003-of-00009.safetensors"
 OTHER = "text_encoder/model-00002-of-00004.safetensors"
+BIG = "vae/diffusion_pytorch_model.safetensors"
 FIX = ROOT / "tools" / "fix_download.py"
 FULL_SCALE = 0.026  # of 57.7 GB: 1.5 GB
 
@@ -218,6 +219,18 @@ class Bench:
         )
         seen: list[int] = json.loads(self.tool.run(command=[sys.executable, "-c", listing]).out)
         return seen
+
+
+def big_repo(folder: Path, size: int) -> None:
+    """A repo with one shard of that many bytes, and little else."""
+    make_repo(folder, scale=0.0001)
+    for path in folder.rglob("*.safetensors"):
+        path.unlink()
+    header = _safetensors_header(BIG, size)
+    with (folder / BIG).open("wb") as file:
+        file.write(header)
+        for piece in pseudo_random(BIG, size - len(header)):
+            file.write(piece)
 
 
 @pytest.fixture(scope="session")

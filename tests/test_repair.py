@@ -9,17 +9,18 @@ import json
 import os
 import re
 import shutil
-from pathlib import Path
+import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import FIX, OTHER, REPO, SHARD, Bench, Ended, OpenHub, Tool
+from conftest import BIG, FIX, OTHER, SHARD, Bench, Ended, OpenHub, Tool, big_repo
 
-from qwen_fetch.integrity import Digest
-from qwen_fetch.localhub.content import pseudo_random
+from qwen_fetch.windows import MAX_WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SMALL = "scheduler/scheduler_config.json"
 EDGE = 200_000  # bytes that Xet may send twice at the edges of chunks, in a small repo
@@ -136,11 +137,9 @@ def custom_cache(bench: Bench) -> int:
     gone = [path for path in blobs if len(path.name) == 64][::2]
     for path in gone:
         path.unlink()
-    return sum(
-        bench.size(file.path)
-        for file in bench.hub.catalog.revision("main").entries.values()  # type: ignore[union-attr]
-        if file.etag in {path.name for path in gone} or not file.is_lfs
-    )
+    names = {path.name for path in gone}
+    entries = [bench.hub.entry(path.relative_to(bench.repo).as_posix()) for path in bench.repo.rglob("*.*")]
+    return sum(entry.size for entry in entries if entry.etag in names or not entry.is_lfs)
 
 
 # damage, what status says, what verify says, what fix_download says, how much of the bytes may be fetched
@@ -227,3 +226,47 @@ def test_damage(
         f"| {name} | {said(shown, status, home)} | {said(checked, verify, home)} | {said(mended, fix, home)} "
         f"| {lost:,} | {fetched:,} | passes |\n"
     )
+
+
+@pytest.mark.parametrize("xet", [True, False], ids=["xet", "http"])
+def test_the_zeroed_second_half_of_a_128_mb_shard_costs_that_half(
+    tool: Tool, open_hub: OpenHub, tmp_path: Path, xet: bool
+) -> None:
+    repo = tmp_path / "repo"
+    big_repo(repo, 128_000_000)
+    hub = open_hub(repo, xet=xet)
+    tool.endpoint = hub.endpoint
+    bench = Bench(tool, hub, repo)
+    assert tool.run("-q").code == 0
+    half = bench.size(BIG) // 2
+    with bench.blob(BIG).open("r+b") as file:
+        file.seek(half)
+        file.write(bytes(bench.size(BIG) - half))
+    hub.log.clear()
+    ended = bench.fix("-q", "--json")
+    assert ended.code == 0, ended
+    print(f"{hub.log.weight_bytes():,} bytes of {half:,} damaged ones")
+    assert half <= hub.log.weight_bytes() <= half + MAX_WINDOW // 8
+    bench.check()
+
+
+def test_it_can_be_stopped_and_run_again(whole: Bench) -> None:
+    for damage in (truncated, orphans, no_trees):
+        damage(whole)
+    whole.hub.line_rate = 2_000_000
+    stopped = whole.tool.run(command=[sys.executable, str(FIX)], stop_after=2.0, stop_with=signal.SIGKILL)
+    assert stopped.code == -signal.SIGKILL
+    whole.hub.line_rate = None
+    assert whole.fix().code == 0
+    whole.check()
+
+
+def test_offline_it_still_finds(whole: Bench) -> None:
+    truncated(whole)
+    whole.tool.endpoint = "http://127.0.0.1:9"
+    ended = whole.fix("--dry-run", "--json")
+    assert ended.code == 3, ended
+    assert [finding["subject"] for finding in ended.json["findings"]] == [SHARD]
+    ended = whole.fix()
+    assert ended.code == 4, ended
+    assert whole.partial(SHARD).stat().st_size == whole.size(SHARD) * 6 // 10

@@ -280,7 +280,8 @@ def _verify(settings: Settings, arguments: argparse.Namespace, display: Display,
     else:
         for file in report.files:
             reason = f": {file.reason}" if file.reason else ""
-            print(f"{'verified' if file.verified else file.state:<9} {size_text(file.size):>9}  {file.path}{reason}")
+            state = "verified" if file.verified and file.state is FileState.COMPLETE else file.state
+            print(f"{state:<9} {size_text(file.size):>9}  {file.path}{reason}")
         verified = [file for file in report.files if file.verified]
         whole = sum(file.size for file in verified)
         print(f"{len(verified)} of {len(report.files)} files verified, {size_text(whole)}.")

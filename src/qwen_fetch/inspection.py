@@ -57,7 +57,9 @@ def can_begin(path: Path, size: int, *, safetensors: bool) -> bool:
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
-        return not _page(file) and (not safetensors or _covered(file, size) in {None, size} and _has_length(file, size))
+        if _page(file):
+            return False
+        return not safetensors or (_has_length(file, size) and _covered(file, size) in {None, size})
 
 
 def _page(file: BinaryIO) -> str:

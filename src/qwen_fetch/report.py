@@ -145,17 +145,16 @@ def make_report(
     memory = Memory(store)
     disk = survey(store, memory, snapshot.commit, files)
     steps = [decide(file, disk[file.path]) for file in files]
-    growing = {store.partial(step.file) for step in steps if not step.complete}
+    needed = {store.partial(step.file) for step in steps if not step.complete}
+    needed |= {store.pointer(snapshot.commit, file) for file in files}
     return Report(
         repo_id=settings.repo_id,
         revision=settings.revision,
         commit=snapshot.commit,
         cache_dir=str(store.cache_dir),
         files=tuple(_file(store, memory, snapshot.commit, step, verified.get(step.file.path)) for step in steps),
-        # A partial that will be continued is not left over; lock files are empty and belong to everybody.
-        leftovers=tuple(
-            leftover for leftover in store.leftovers() if leftover.kind != "lock" and leftover.path not in growing
-        ),
+        # What will be continued or made again is not left over; lock files are empty and belong to everybody.
+        leftovers=tuple(one for one in store.leftovers() if one.kind != "lock" and one.path not in needed),
         disk_free=store.free_bytes,
     )
 

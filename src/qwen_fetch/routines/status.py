@@ -107,7 +107,7 @@ def _components(report: Report) -> Iterator[str]:
 
 
 def _size(file: FileReport) -> str:
-    return ", ".join(filter(None, [size_text(file.size), file.reason]))
+    return ", ".join(filter(None, [size_text(file.size) if file.size else "size not known", file.reason]))
 
 
 def _resume(file: FileReport) -> str:
