@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,11 @@ from qwen_fetch import adopt as adopting
 from qwen_fetch.events import Event, Note
 from qwen_fetch.inspection import filled, received
 from qwen_fetch.integrity import Digest
-from qwen_fetch.material import search
+from qwen_fetch.material import Material, search
 from qwen_fetch.memory import Memory, survey
 from qwen_fetch.plan import make_plan
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.store import Store
+from qwen_fetch.store import OnDisk, Store
 
 BOTH = pytest.mark.parametrize("xet", [True, False], ids=["xet", "http"])
 MB = 1_000_000
@@ -190,12 +191,14 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def run_adopt(store: Store, folder: Path) -> tuple[dict[str, int], list[Event]]:
+def run_adopt(
+    store: Store, folder: Path, tick: Callable[[], None] = lambda: None
+) -> tuple[dict[str, int], list[Event]]:
     memory = Memory(store)
     disk = survey(store, memory, COMMIT, [FILE])
     plan = make_plan([FILE], disk, search(store, COMMIT, [FILE], disk, [folder]))
     events: list[Event] = []
-    return adopting.adopt(store, COMMIT, plan.steps, memory, events.append, lambda: None), events
+    return adopting.adopt(store, COMMIT, plan.steps, memory, events.append, tick), events
 
 
 @pytest.fixture
@@ -287,3 +290,46 @@ def test_a_run_of_zeros_ends_what_is_filled(
     path.write_bytes(good + bytes(zeros) + rest)
     whole = len(good) + zeros + len(rest)
     assert filled(path) == (len(good) if zeros >= 1 << 16 else whole)
+
+
+@given(
+    blob=st.one_of(st.none(), st.integers(0, 200)),
+    partial=st.one_of(st.none(), st.integers(0, 200)),
+    wrong=st.booleans(),
+    offers=st.lists(st.tuples(st.integers(1, 100), st.booleans()), max_size=4),
+    restart=st.booleans(),
+    force=st.booleans(),
+)
+def test_adopting_never_costs_bytes(
+    blob: int | None,
+    partial: int | None,
+    wrong: bool,
+    offers: list[tuple[int, bool]],
+    restart: bool,
+    force: bool,
+) -> None:
+    file = RepoFile("x", 100, Digest("sha256", "a" * 64))
+    disk = {"x": OnDisk(blob=blob, partial=partial, linked=blob == 100, wrong=wrong and blob == 100)}
+    material = {"x": [Material(Path("y"), 100 if whole else count, whole=whole) for count, whole in offers]}
+    (without,) = make_plan([file], disk, restart=restart, force=force).steps
+    (step,) = make_plan([file], disk, material, restart=restart, force=force).steps
+    assert without.have <= step.have <= 100
+    assert not without.complete or step == without
+    if force or (restart and not any(whole for _, whole in offers)):
+        assert step == without
+
+
+@pytest.mark.usefixtures("no_links")
+def test_a_stop_in_the_middle_of_a_copy_keeps_what_is_copied(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "x").write_bytes(CONTENT)
+    store.partial(FILE).write_bytes(CONTENT[:1000])
+
+    def tick() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_adopt(store, tmp_path / "copy", tick)
+    assert not store.blob(FILE).exists() or store.blob(FILE).read_bytes() == CONTENT
+    run_adopt(store, tmp_path / "copy")
+    assert store.blob(FILE).read_bytes() == CONTENT

@@ -85,7 +85,7 @@ class _Adoption:
             return 0  # whoever holds it is fetching the file
         try:
             for source in self._step.sources:
-                gained = self._whole(source, on_bytes) if source.whole else self._prefix(source)
+                gained = self._whole(source, on_bytes) if source.whole else self._prefix(source, lambda: on_bytes(0))
                 if gained:
                     return gained
         finally:
@@ -102,7 +102,7 @@ class _Adoption:
         if not right:
             self._emit(Note(f"{path} has the size of {file.path} and other bytes: not used"))
             return 0
-        how = self._share(path) or self._copy(path)
+        how = self._share(path) or self._copy(path, lambda: on_bytes(0))
         if not how:
             self._emit(Note(f"{path} changed while it was being copied: not used"))
             return 0
@@ -124,15 +124,15 @@ class _Adoption:
             name.unlink(missing_ok=True)
         return ""
 
-    def _copy(self, path: Path) -> str:
+    def _copy(self, path: Path, alive: Callable[[], None]) -> str:
         """Copy it into the partial, so that a kill costs nothing; what is there already is not copied again."""
         partial = Partial(self._store.partial(self._file), self._file)
         try:
-            partial.catch_up()
-            _append(path, partial)
+            partial.catch_up(lambda _: alive())
+            _append(path, partial, self._file.size, alive)
             if not partial.is_right():  # the prefix that was there was wrong
                 partial.restart()
-                _append(path, partial)
+                _append(path, partial, self._file.size, alive)
             if not partial.is_right():
                 partial.restart()
                 return ""
@@ -147,7 +147,7 @@ class _Adoption:
         known = self._memory.recall(path)
         return known is not None and known.digest == self._file.digest.hex
 
-    def _prefix(self, source: Material) -> int:
+    def _prefix(self, source: Material, alive: Callable[[], None]) -> int:
         """Make the source's good start the partial, unless the partial is longer or says something else."""
         file, store = self._file, self._store
         partial = store.partial(file)
@@ -167,11 +167,11 @@ class _Adoption:
             os.truncate(source.path, good)
             source.path.replace(partial)
         else:
-            self._extend(source.path, good)
+            self._extend(source.path, good, alive)
         self._emit(Note(f"{file.path}: goes on at byte {good:,}, from {source.path.name}"))
         return good - have
 
-    def _extend(self, path: Path, end: int) -> None:
+    def _extend(self, path: Path, end: int, alive: Callable[[], None]) -> None:
         name = self._store.spare_name(self._file)
         self._store.blobs.mkdir(parents=True, exist_ok=True)
         try:
@@ -183,17 +183,18 @@ class _Adoption:
             name.unlink(missing_ok=True)
         partial = Partial(self._store.partial(self._file), self._file)
         try:
-            _append(path, partial, end)
+            _append(path, partial, end, alive)
         finally:
             partial.close()
 
 
-def _append(path: Path, partial: Partial, end: int | None = None) -> None:
+def _append(path: Path, partial: Partial, end: int, alive: Callable[[], None]) -> None:
     """Copy what `partial` does not have yet of the file at `path`, up to byte `end`."""
     with path.open("rb", buffering=0) as source:
         source.seek(partial.committed)
-        while end is None or partial.committed < end:
-            piece = source.read(_PIECE if end is None else min(_PIECE, end - partial.committed))
+        while partial.committed < end:
+            alive()
+            piece = source.read(min(_PIECE, end - partial.committed))
             if not piece:
                 return
             partial.append(piece)

@@ -58,7 +58,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     def show(finding: Finding) -> None:
         if not arguments.json:
-            print(f"found  {finding.subject}: {finding.what}" + (f" -> {finding.mend}" if finding.mend else ""))
+            text = f"found  {finding.subject}: {finding.what}" + (f" -> {finding.mend}" if finding.mend else "")
+            print(text.encode(errors="backslashreplace").decode())  # names on disk may be no Unicode
 
     def body(display: Display, tick: Callable[[], None]) -> int:
         from qwen_fetch.routines.repair import repair  # noqa: PLC0415 - `--help` is to start in no time

@@ -67,6 +67,8 @@ def search(
     for folder in folders:
         for path, material in _in_folder(folder.expanduser(), missing, store.repo):
             found[path].append(material)
+    for path, material in found.items():  # a file of the same name first: others may have its size by accident
+        material.sort(key=lambda one: not one.path.as_posix().endswith(f"/{path}"))
     return {path: material for path, material in found.items() if material}
 
 

@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def bytes_have(self) -> int:
-        """Bytes on disk that count: complete files and prefixes."""
+        """Bytes on this machine that count: complete files and prefixes, adopted ones included."""
         return sum(step.have for step in self.steps)
 
     @property

@@ -159,7 +159,7 @@ def _records(settings: Settings, store: Store, known: Snapshot) -> Iterator[Find
         and snapshot.cached(replace(settings, revision=known.commit), store) is None
     ):
         what = "is damaged" if tree.exists() else "is missing, so nothing can be said offline"
-        yield Finding(f"trees/{known.commit[:8]}….json", what, "fetched again")
+        yield Finding(f"trees/{known.commit}.json", what, "fetched again")
 
 
 def _of_file(store: Store, known: Snapshot, step: Step, file: FileReport) -> Finding | None:
@@ -184,7 +184,7 @@ def _mend(step: Step) -> str:
         case Action.ADOPT if step.sources[0].whole:
             return f"taken over from {step.sources[0].path}"
         case Action.ADOPT:
-            return f"goes on at byte {step.have:,} of {step.sources[0].path.name[:24]}…, {size} to fetch"
+            return f"goes on at byte {step.have:,} of {step.sources[0].path.name}, {size} to fetch"
         case Action.RESUME:
             return f"goes on at byte {step.have:,}, {size} to fetch"
     return f"fetched, {size}"
