@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
@@ -153,7 +154,7 @@ class Tool:
         snapshot = self.folder / "snapshots" / commit
         wanted = sorted(path.relative_to(repo) for path in repo.rglob("*") if path.is_file())
         there = sorted(path.relative_to(snapshot) for path in snapshot.rglob("*") if path.is_file())
-        return there == wanted and all((snapshot / path).read_bytes() == (repo / path).read_bytes() for path in wanted)
+        return there == wanted and all(filecmp.cmp(snapshot / path, repo / path, shallow=False) for path in wanted)
 
 
 @dataclass

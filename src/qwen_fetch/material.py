@@ -67,9 +67,12 @@ def search(
     for folder in folders:
         for path, material in _in_folder(folder.expanduser(), missing, store.repo):
             found[path].append(material)
-    for path, material in found.items():  # a file of the same name first: others may have its size by accident
-        material.sort(key=lambda one: not one.path.as_posix().endswith(f"/{path}"))
-    return {path: material for path, material in found.items() if material}
+    # A file of the same name first: others may have its size by accident.
+    return {
+        path: sorted(offers, key=lambda one: not one.path.as_posix().endswith(f"/{path}"))
+        for path, offers in found.items()
+        if offers
+    }
 
 
 def usable(path: Path, file: RepoFile, *, wrong: bool) -> int:
