@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import HfApi, scan_cache_dir
 
-from qwen_fetch.localhub.content import make_repo
+from qwen_fetch.localhub.content import _safetensors_header, make_repo, pseudo_random
 from qwen_fetch.localhub.hub import LocalHub
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "download_qwen_edit_hub.py"
 REPO = "Qwen/Qwen-Image-Edit"
+SHARD = "transformer/diffusion_pytorch_model-00003-of-00009.safetensors"
+OTHER = "text_encoder/model-00002-of-00004.safetensors"
+BIG = "vae/diffusion_pytorch_model.safetensors"
+FIX = ROOT / "tools" / "fix_download.py"
 FULL_SCALE = 0.026  # of 57.7 GB: 1.5 GB
 
 
@@ -33,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="size of the made-up repo as a share of the real 57.7 GB; 0.026 is 1.5 GB (default: %(default)s)",
     )
     parser.addoption("--matrix", type=Path, help="write the results of the fault matrix to this Markdown file")
+    parser.addoption("--table", type=Path, help="write what the repair of each kind of damage showed, as Markdown")
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +112,8 @@ class Tool:
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         }
-        return keep | quiet | {"HF_HOME": str(self.home), "HF_ENDPOINT": self.endpoint} | self.extra
+        place = {"HOME": str(self.home.parent), "HF_HOME": str(self.home), "HF_ENDPOINT": self.endpoint}
+        return keep | quiet | place | self.extra
 
     def start(self, *arguments: str, command: list[str] | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -146,13 +155,81 @@ class Tool:
         snapshot = self.folder / "snapshots" / commit
         wanted = sorted(path.relative_to(repo) for path in repo.rglob("*") if path.is_file())
         there = sorted(path.relative_to(snapshot) for path in snapshot.rglob("*") if path.is_file())
-        return there == wanted and all((snapshot / path).read_bytes() == (repo / path).read_bytes() for path in wanted)
+        return there == wanted and all(filecmp.cmp(snapshot / path, repo / path, shallow=False) for path in wanted)
 
 
-@pytest.fixture
-def tool(tmp_path: Path) -> Tool:
-    """The command with an empty cache, not connected to any Hub."""
-    return Tool(tmp_path / "home")
+@dataclass
+class Bench:
+    """A cache of its own, connected to a Hub."""
+
+    tool: Tool
+    hub: LocalHub
+    repo: Path
+
+    @property
+    def commit(self) -> str:
+        return self.hub.commit
+
+    @property
+    def blobs(self) -> Path:
+        return self.tool.blobs
+
+    def digest(self, path: str) -> str:
+        return self.hub.entry(path).etag
+
+    def size(self, path: str) -> int:
+        return self.hub.entry(path).size
+
+    def blob(self, path: str) -> Path:
+        return self.blobs / self.digest(path)
+
+    def partial(self, path: str) -> Path:
+        return self.blobs / f"{self.digest(path)}.incomplete"
+
+    def orphan(self, path: str, number: int = 0xA1B2C3D4) -> Path:
+        return self.blobs / f"{self.digest(path)}.{number:08x}.incomplete"
+
+    def pointer(self, path: str) -> Path:
+        return self.tool.folder / "snapshots" / self.commit / path
+
+    def content(self, path: str) -> bytes:
+        return (self.repo / path).read_bytes()
+
+    def fix(self, *arguments: str) -> Ended:
+        return self.tool.run(*arguments, command=[sys.executable, str(FIX)])
+
+    def status(self) -> dict[str, Any]:
+        ended = self.tool.run("--status-only", "--json")
+        assert ended.code in {0, 3}, ended
+        report: dict[str, Any] = ended.json
+        return report
+
+    def state(self, path: str) -> tuple[str, int]:
+        file = next(file for file in self.status()["files"] if file["path"] == path)
+        return file["state"], file["bytes"]
+
+    def check(self) -> None:
+        """The snapshot holds the repo's bytes, and what `hf cache verify` calls finds nothing wrong."""
+        assert self.tool.tree_is(self.repo)
+        seen = HfApi(endpoint=self.hub.endpoint, token=False).verify_repo_checksums(REPO, cache_dir=self.tool.cache)
+        assert [seen.mismatches, seen.missing_paths, seen.extra_paths] == [[], [], []]
+
+    def scan(self) -> list[int]:
+        """Warnings, repos and unfinished files that the Hub client sees in the cache."""
+        info = scan_cache_dir(self.tool.cache)
+        return [len(info.warnings), len(info.repos), len(info.incomplete_files)]
+
+
+def big_repo(folder: Path, size: int) -> None:
+    """A repo with one shard of that many bytes, and little else."""
+    make_repo(folder, scale=0.0001)
+    for path in folder.rglob("*.safetensors"):
+        path.unlink()
+    header = _safetensors_header(BIG, size)
+    with (folder / BIG).open("wb") as file:
+        file.write(header)
+        for piece in pseudo_random(BIG, size - len(header)):
+            file.write(piece)
 
 
 @pytest.fixture(scope="session")
@@ -161,3 +238,34 @@ def small_repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small") / "files"
     make_repo(folder, scale=0.0006)
     return folder
+
+
+@pytest.fixture(scope="session")
+def whole_cache(tmp_path_factory: pytest.TempPathFactory, small_repo: Path) -> Path:
+    """The home of a finished download of the small repo; to be copied, not changed."""
+    home = tmp_path_factory.mktemp("whole") / "home"
+    with LocalHub(small_repo) as hub:
+        ended = Tool(home, hub.endpoint).run()
+    assert ended.code == 0, ended
+    return home
+
+
+@pytest.fixture
+def empty(tool: Tool, open_hub: OpenHub, small_repo: Path) -> Bench:
+    """An empty cache, and a Hub with the small repo."""
+    hub = open_hub(small_repo)
+    tool.endpoint = hub.endpoint
+    return Bench(tool, hub, small_repo)
+
+
+@pytest.fixture
+def whole(empty: Bench, whole_cache: Path) -> Bench:
+    """A cache with all of the small repo, and its Hub."""
+    shutil.copytree(whole_cache, empty.tool.home, symlinks=True)
+    return empty
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Tool:
+    """The command with an empty cache, not connected to any Hub."""
+    return Tool(tmp_path / "home")

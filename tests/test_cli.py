@@ -15,10 +15,11 @@ import pytest
 from conftest import REPO, TOOL, Ended, Tool
 
 from qwen_fetch import __version__
-from qwen_fetch.cli import main, make_parser
+from qwen_fetch.cli import main
 from qwen_fetch.localhub.content import make_repo
 from qwen_fetch.localhub.faults import Fault, Faults
 from qwen_fetch.localhub.hub import LocalHub
+from qwen_fetch.options import make_parser
 from qwen_fetch.settings import Settings
 
 VAE = "vae/diffusion_pytorch_model.safetensors"
@@ -216,7 +217,7 @@ def test_status_of_a_whole_download_with_the_network_down(complete: Tool, repo: 
     assert report["leftovers"] == []
     assert report["disk_free"] > 0
     assert report["files"] == [
-        {"path": path, "size": size, "state": "complete", "bytes": size, "verified": None}
+        {"path": path, "size": size, "state": "complete", "bytes": size, "verified": True}
         for path, size in sorted(sizes.items())
     ]
     assert tree(complete.home) == before
@@ -255,7 +256,7 @@ def test_status_of_an_unfinished_download_with_the_network_down(complete: Tool, 
 
 
 def test_status_of_nothing(tool: Tool) -> None:
-    ended = tool.run("--status-only", "--json")
+    ended = tool.run("--status-only", "--json", "--repo-id", "somebody/something")
     assert ended.code == 3
     assert ended.json["error"]["id"] == "nothing-known"
     assert lines_without_traceback(ended)[0].startswith("error: Nothing is known here about")
@@ -353,7 +354,7 @@ def test_verify_finds_a_flipped_byte_and_force_mends_it(complete: Tool, hub: Loc
         bad = complete.run("--verify", "--timeout", "3")
         assert bad.code == 9, bad
         assert f"corrupt   {(repo / VAE).stat().st_size / 1000:>6.1f} KB  {VAE}" in bad.out
-        assert bad.out.count("verified") == len(good.json["files"]) - 1
+        assert bad.out.count("verified  ") == len(good.json["files"]) - 1
         assert "[verify-failed]" in bad.err
         assert f"--force --selective {VAE}" in bad.err
         assert "The Hub cannot be asked" in bad.err or endpoint == hub.endpoint
@@ -507,7 +508,7 @@ def test_a_closed_stdout_is_no_error_of_the_network(complete: Tool) -> None:
     snippet = (
         "import sys; import qwen_fetch.cli as c\n"
         "def broken(values): raise BrokenPipeError(32, 'Broken pipe')\n"
-        "c._print_json = broken\n"
+        "c.print_json = broken\n"
         "sys.exit(c.main(['--json', '-q']))"
     )
     ended = complete.run(command=[sys.executable, "-c", snippet])
@@ -531,7 +532,7 @@ def test_the_proposed_command_works_as_it_stands(tmp_path: Path, online: Tool) -
     cache = tmp_path / "my cache's"
     ended = online.run("--status-only", "--cache-dir", str(cache))
     assert ended.code == 3
-    command = ended.err.split("do:")[1].split(": ", 1)[1].strip()
+    command = ended.out.splitlines()[-1].split(": ", 1)[1].strip()
     program = Settings(cache_dir=cache).command()
     assert "my cache" in program
     again = subprocess.run(

@@ -101,7 +101,7 @@ def test_leftovers_by_kind(store: Store) -> None:
         Leftover(partial, 40, "partial"),
         Leftover(orphan, 30, "orphan"),
         Leftover(small_orphan, 3, "orphan"),
-        Leftover(odd, 20, "partial"),
+        Leftover(odd, 20, "orphan"),
         Leftover(lock, 0, "lock"),
         Leftover(note, 12, "lock"),
     }

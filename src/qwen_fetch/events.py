@@ -29,7 +29,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The first line: what will happen, how big it is and where it goes. Sizes in bytes."""
+    """The first line: what will happen, how big it is and where it goes. Sizes in bytes.
+
+    Of `bytes_have`, `bytes_adopt` lie elsewhere on this machine and still have to prove right.
+    """
 
     repo_id: str
     revision: str
@@ -38,11 +41,12 @@ class Started:
     bytes_total: int
     bytes_have: int
     folder: str
+    bytes_adopt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of the work begins: ``listing``, ``small files``, ``download``, ``verify``, ``link``."""
+    """A part of the work begins: ``listing``, ``adopt``, ``small files``, ``download``, ``verify``, ``link``."""
 
     name: str
 

@@ -1,17 +1,19 @@
 """From what the Hub lists and what the disk holds to one action per file: a pure function.
 
-Status, dry run and download are views of the plan made here.
+Status, dry run, repair and download are views of the plan made here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from qwen_fetch.material import Material
     from qwen_fetch.snapshot import RepoFile
     from qwen_fetch.store import OnDisk
 
@@ -23,6 +25,7 @@ class Action(StrEnum):
 
     KEEP = "keep"  # complete and linked
     LINK = "link"  # complete, only the pointer is missing
+    ADOPT = "adopt"  # the file or a prefix of it lies elsewhere on this machine
     RESUME = "resume"  # a prefix is here
     FETCH = "fetch"  # nothing is here
     REFETCH = "refetch"  # something is here, but it is of no use
@@ -37,12 +40,14 @@ class Step:
         action: What to do.
         have: Bytes on disk that count: the whole file, a prefix, or 0.
         reason: Why something on disk is not used; empty when all of it is.
+        sources: What may be adopted, the most promising first.
     """
 
     file: RepoFile
     action: Action
     have: int
     reason: str = ""
+    sources: tuple[Material, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -63,8 +68,13 @@ class Plan:
 
     @property
     def bytes_have(self) -> int:
-        """Bytes on disk that count: complete files and prefixes."""
+        """Bytes on this machine that count: complete files and prefixes, adopted ones included."""
         return sum(step.have for step in self.steps)
+
+    @property
+    def bytes_to_adopt(self) -> int:
+        """Bytes of these that lie elsewhere on this machine; taken over only if they prove right."""
+        return sum(step.have for step in self.steps if step.action is Action.ADOPT)
 
     @property
     def bytes_to_fetch(self) -> int:
@@ -80,6 +90,8 @@ class Plan:
 def make_plan(
     files: Iterable[RepoFile],
     disk: Mapping[str, OnDisk],
+    material: Mapping[str, Sequence[Material]] = MappingProxyType({}),
+    /,
     *,
     restart: bool = False,
     force: bool = False,
@@ -89,13 +101,14 @@ def make_plan(
     Args:
         files: The wanted files.
         disk: What is there of each, by path.
+        material: What may be adopted for each, by path.
         restart: Throw partials away (`--no-resume`); complete files stay.
         force: Fetch again even what is complete (`--force`).
     """
     steps: list[Step] = []
     seen: set[str] = set()
     for file in files:
-        step = decide(file, disk[file.path], restart=restart, force=force)
+        step = decide(file, disk[file.path], material.get(file.path, ()), restart=restart, force=force)
         if not step.complete and file.digest.hex in seen:
             step = Step(file, Action.LINK, file.size)  # the same bytes under another path: fetched once
         seen.add(file.digest.hex)
@@ -103,13 +116,34 @@ def make_plan(
     return Plan(tuple(steps))
 
 
-def decide(file: RepoFile, disk: OnDisk, *, restart: bool = False, force: bool = False) -> Step:
+def decide(
+    file: RepoFile,
+    disk: OnDisk,
+    material: Sequence[Material] = (),
+    /,
+    *,
+    restart: bool = False,
+    force: bool = False,
+) -> Step:
     """What to do with one file; see `make_plan`."""
     if force and disk.blob is not None:
         return Step(file, Action.REFETCH, 0, "fetched again because of --force")
-    if disk.blob == file.size:
+    if disk.blob == file.size and not disk.wrong:
         return Step(file, Action.KEEP if disk.linked else Action.LINK, file.size)
-    wrong = "" if disk.blob is None else f"the stored file has {disk.blob:,} bytes instead of {file.size:,}"
+    step = _unfinished(file, disk, restart=restart, force=force)
+    useful = [] if force else [one for one in material if one.whole or (not restart and one.bytes > step.have)]
+    if not useful:
+        return step
+    useful.sort(key=lambda one: (one.whole, one.bytes), reverse=True)
+    return replace(step, action=Action.ADOPT, have=useful[0].bytes, sources=tuple(useful))
+
+
+def _unfinished(file: RepoFile, disk: OnDisk, *, restart: bool, force: bool) -> Step:
+    wrong = ""
+    if disk.wrong:
+        wrong = "the stored file has the wrong digest"
+    elif disk.blob is not None:
+        wrong = f"the stored file has {disk.blob:,} bytes instead of {file.size:,}"
     if disk.partial:
         if restart or force:
             return Step(file, Action.REFETCH, 0, f"{disk.partial:,} bytes thrown away, as asked")

@@ -221,7 +221,8 @@ def sentence(event: Event) -> str:
     match event:
         case Started():
             left = event.bytes_total - event.bytes_have
-            here = f", {size_text(event.bytes_have)} already here" if event.bytes_have else ""
+            where = "on this machine" if event.bytes_adopt else "here"
+            here = f", {size_text(event.bytes_have)} already {where}" if event.bytes_have else ""
             todo = f"{size_text(left)} to fetch" if left else "nothing to fetch"
             return (
                 f"{event.repo_id} at {event.revision} ({event.commit[:8]}): {event.files} files, "

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from qwen_fetch.inspection import oddity
+from qwen_fetch.memory import Memory, survey
 from qwen_fetch.plan import Action, decide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from qwen_fetch.plan import Step
     from qwen_fetch.settings import Settings
@@ -39,6 +42,8 @@ class FileReport:
         state: Where it stands.
         bytes: How many of its bytes are here.
         verified: True or False where its digest was compared, None where it was not.
+        reason: What is wrong with it, in words, where something is known to be.
+        when: When its digest was compared, seconds since 1970; None where it was not.
     """
 
     path: str
@@ -46,11 +51,18 @@ class FileReport:
     state: FileState
     bytes: int
     verified: bool | None
+    reason: str = ""
+    when: float | None = None
+
+    @property
+    def component(self) -> str:
+        """The folder it belongs to; empty at the top of the repo."""
+        return self.path.rpartition("/")[0].split("/", 1)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A snapshot as it stands; sizes in bytes."""
+    """A snapshot as it stands; sizes in bytes. `note`: what makes it less certain than it looks, if anything."""
 
     repo_id: str
     revision: str
@@ -59,6 +71,7 @@ class Report:
     files: tuple[FileReport, ...]
     leftovers: tuple[Leftover, ...]
     disk_free: int
+    note: str = ""
 
     @property
     def complete(self) -> bool:
@@ -127,31 +140,49 @@ def make_report(
         store: The repo's place in the cache.
         snapshot: What the Hub lists.
         files: The wanted files of it.
-        verified: Results of digests compared just now, by path.
+        verified: What was found just now and could not be remembered, by path.
     """
-    disk = store.survey(snapshot.commit, files)
+    memory = Memory(store)
+    disk = survey(store, memory, snapshot.commit, files)
     steps = [decide(file, disk[file.path]) for file in files]
-    growing = {store.partial(step.file) for step in steps if not step.complete}
+    needed = {store.partial(step.file) for step in steps if not step.complete}
+    needed |= {store.pointer(snapshot.commit, file) for file in files}
     return Report(
         repo_id=settings.repo_id,
         revision=settings.revision,
         commit=snapshot.commit,
         cache_dir=str(store.cache_dir),
-        files=tuple(_file(step, verified) for step in steps),
-        # A partial that will be continued is not left over; lock files are empty and belong to everybody.
-        leftovers=tuple(
-            leftover for leftover in store.leftovers() if leftover.kind != "lock" and leftover.path not in growing
-        ),
+        files=tuple(_file(store, memory, snapshot.commit, step, verified.get(step.file.path)) for step in steps),
+        # What will be continued or made again is not left over; lock files are empty and belong to everybody.
+        leftovers=tuple(one for one in store.leftovers() if one.kind != "lock" and one.path not in needed),
         disk_free=store.free_bytes,
     )
 
 
-def _file(step: Step, verified: Mapping[str, bool]) -> FileReport:
-    right = verified.get(step.file.path)
+def _file(store: Store, memory: Memory, commit: str, step: Step, right: bool | None) -> FileReport:
+    file = step.file
+    report = FileReport(file.path, file.size, FileState.MISSING, step.have, right)
+    if step.complete:
+        place = store.place(commit, file)
+        if right is None and (read := memory.recall(place)):
+            report = replace(report, verified=True, when=read.when)
+        elif fault := _fault(place, file):
+            return replace(report, state=FileState.CORRUPT, reason=fault)
     if right is False or step.action is Action.REFETCH:
-        state = FileState.CORRUPT
-    elif step.action is Action.KEEP:
-        state = FileState.COMPLETE
-    else:
-        state = FileState.PARTIAL if step.have else FileState.MISSING
-    return FileReport(step.file.path, step.file.size, state, step.have, right)
+        place = store.place(commit, file)
+        read = memory.recall(place)
+        reason = "; ".join(filter(None, [step.reason or "it cannot be read", _fault(place, file)]))
+        return replace(
+            report, state=FileState.CORRUPT, verified=False if read else right, reason=reason, when=read and read.when
+        )
+    if step.action is Action.KEEP:
+        return replace(report, state=FileState.COMPLETE)
+    reason = step.reason or store.pointer_fault(commit, file)
+    return replace(report, state=FileState.PARTIAL if step.have else FileState.MISSING, reason=reason)
+
+
+def _fault(place: Path, file: RepoFile) -> str:
+    try:
+        return oddity(place, safetensors=file.path.endswith(".safetensors"))
+    except OSError:
+        return ""

@@ -295,7 +295,8 @@ class Schedule:
 
         Another process may have worked on it since the plan was made, so the disk is looked at again.
         """
-        if job.step.action is not Action.REFETCH and self._store.look(self._commit, job.file).blob == job.file.size:
+        # With a reason, what is stored is known to be wrong; it stays until the right bytes replace it.
+        if not job.step.reason and self._store.look(self._commit, job.file).blob == job.file.size:
             self._move(job, State.DONE)
             job.lock.release()
             self._changed.notify_all()

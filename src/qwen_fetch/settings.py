@@ -44,6 +44,7 @@ class Settings:
         stall_timeout: Seconds without a byte after which a connection is given up.
         max_retries: Tries in a row without a new byte on disk before giving up.
         limit_rate: Bytes per second of all connections together; None: no limit.
+        adopt: Folders that may hold files, or parts of them, to take over.
 
     Raises:
         Problem: (usage) a value makes no sense.
@@ -62,6 +63,7 @@ class Settings:
     stall_timeout: float = 30.0
     max_retries: int = 10
     limit_rate: int | None = None
+    adopt: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:  # noqa: D105 - see the class
         checks = (
@@ -126,6 +128,8 @@ class Settings:
             words += ["--cache-dir", quoted(str(self.cache_dir))]
         if self.include:
             words += ["--selective", *map(quoted, self.include)]
+        if self.adopt:
+            words += ["--adopt", *(quoted(str(folder)) for folder in self.adopt)]
         if self.exclude:
             words += ["--exclude", *map(quoted, self.exclude)]
         return " ".join([*words, *more])
@@ -155,6 +159,8 @@ def _is_revision(text: str) -> bool:
 def _program() -> str:
     """How the user starts this program, so that a proposed command can be copied as it is."""
     started = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path("qwen-fetch")
+    if started.name == "fix_download.py":  # it mends; what it proposes is done by its sibling
+        started = started.with_name("download_qwen_edit_hub.py")
     if started.name == "__main__.py":
         return "python -m qwen_fetch"
     if started.suffix == ".py":

@@ -15,9 +15,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import socket
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Leftover", "OnDisk", "Store", "first_hole"]
 
-LeftoverKind = Literal["partial", "orphan", "lock"]
-_ORPHAN = re.compile(r"[0-9a-f]{40,64}\.[0-9a-f]{8}\.incomplete")  # what huggingface_hub >= 1.18 leaves behind
+LeftoverKind = Literal["partial", "orphan", "temporary", "pointer", "lock", "foreign", "xet"]
+_BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_PARTIAL = re.compile(r"[0-9a-f]{40,64}\.incomplete")
+_TEMPORARY = re.compile(r"tmp_[0-9a-f-]{36}|\..*\.[0-9a-f]{8}\.(new|old|shared)")  # names in the Hub client's source
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +45,27 @@ class OnDisk:
     Attributes:
         blob: Size of the complete file under its final name.
         partial: Length of the prefix received so far.
-        linked: Whether the snapshot's pointer leads to a file of the listed size.
+        linked: Whether the snapshot's pointer leads to that file, and it has the listed size.
+        wrong: Whether the complete file is known to have another digest.
     """
 
     blob: int | None = None
     partial: int | None = None
     linked: bool = False
+    wrong: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A file in the cache that is no part of any snapshot."""
+    """A file in the cache that is no part of any snapshot.
+
+    Attributes:
+        path: Where it lies.
+        bytes: Its size.
+        kind: ``partial``: a prefix that the next run continues; ``orphan``: what a killed Hub client left and
+            never uses again; ``temporary``: its other short-lived files; ``pointer``: leads to nothing; ``lock``;
+            ``foreign``: no Hub client makes such a file; ``xet``: of the Xet client, and of no repo.
+    """
 
     path: Path
     bytes: int
@@ -112,26 +126,48 @@ class Store:
 
     def look(self, commit: str, file: RepoFile) -> OnDisk:
         """What the disk holds of one file."""
-        linked = _size(self.pointer(commit, file))
+        pointer = self.pointer(commit, file)
         blob = self.blob_size(file)
+        if pointer.is_symlink():
+            right = blob is not None and pointer.exists() and pointer.samefile(self.blob(file))
+            linked = blob if right else None
+        else:  # where symlinks do not work, the pointer is the file
+            linked = _size(pointer)
+            blob = linked if blob is None else blob
         return OnDisk(
-            # Where symlinks do not work, the pointer is the file.
-            blob=linked if blob is None else blob,
+            blob=blob,
             partial=self.partial_size(file) if file.is_large else None,
             linked=linked == file.size,
         )
+
+    def place(self, commit: str, file: RepoFile) -> Path:
+        """Where the complete file lies: its blob, or where symlinks do not work, the pointer's place."""
+        blob, pointer = self.blob(file), self.pointer(commit, file)
+        return pointer if not blob.exists() and not pointer.is_symlink() and pointer.exists() else blob
 
     def survey(self, commit: str, files: Iterable[RepoFile]) -> dict[str, OnDisk]:
         """What the disk holds of each file, by its path."""
         return {file.path: self.look(commit, file) for file in files}
 
     def leftovers(self) -> Iterator[Leftover]:
-        """Every file that no snapshot needs: partials, orphans of killed clients, lock files."""
-        for path in _files(self.blobs):
-            if path.name.endswith(".incomplete"):
-                yield Leftover(path, path.lstat().st_size, "orphan" if _ORPHAN.fullmatch(path.name) else "partial")
-        for path in _files(self.locks):
-            yield Leftover(path, path.lstat().st_size, "lock")
+        """Every file that no snapshot needs; see `LeftoverKind`."""
+        for path, size in _files(self.blobs):
+            if kind := _blob_kind(path.name):
+                yield Leftover(path, size, kind)
+        for folder in (self.blobs, self.repo / "snapshots"):
+            for path in sorted(folder.rglob("*")):
+                if path.is_symlink() and not path.exists():
+                    yield Leftover(path, 0, "pointer")
+        for path, size in _files(self.locks):
+            yield Leftover(path, size, "lock")
+
+    def remains(self, file: RepoFile) -> list[Path]:
+        """What killed clients left of a file besides its partial."""
+        return sorted(self.blobs.glob(f"{file.digest.hex}.*.incomplete"))
+
+    def spare_name(self, file: RepoFile) -> Path:
+        """A free name for bytes of a file on their way in or out: every Hub client knows it for a leftover."""
+        return self.blobs / f"{file.digest.hex}.{secrets.token_hex(4)}.incomplete"
 
     @property
     def free_bytes(self) -> int:
@@ -152,25 +188,56 @@ class Store:
                 return False
         return True
 
-    def install(self, commit: str, file: RepoFile) -> None:
-        """Give a verified partial its final name, in one step.
+    def install(self, commit: str, file: RepoFile, verified: Path | None = None) -> None:
+        """Give a verified file its final name, in one step.
 
         The Hub client makes the pointer afterwards. Where it cannot make symlinks it would copy the
         blob, 58 GB a second time, so there the file goes to the pointer's place itself.
 
+        Args:
+            commit: Whose snapshot.
+            file: What it is.
+            verified: Where it is now, on the same file system; None: the partial.
+
         Raises:
-            OSError: The file system refuses; the partial is still there.
+            OSError: The file system refuses; the file is still where it was.
         """
         target = self.blob(file)
         if not self.symlinks_work:
             target = self.pointer(commit, file)
             target.parent.mkdir(parents=True, exist_ok=True)
-        self.partial(file).replace(target)
+        (verified or self.partial(file)).replace(target)
 
     def discard(self, commit: str, file: RepoFile) -> None:
         """Remove a file that was shown to be wrong, pointer and blob."""
         for path in (self.pointer(commit, file), self.blob(file)):
             path.unlink(missing_ok=True)
+
+    def pointer_fault(self, commit: str, file: RepoFile) -> str:
+        """What is wrong with the snapshot's pointer to a file, in words; empty where nothing is."""
+        pointer = self.pointer(commit, file)
+        if self.look(commit, file).linked or not os.path.lexists(pointer):
+            return ""
+        if not pointer.exists():
+            return "its pointer leads to nothing"
+        if pointer.is_symlink() and self.blob(file).exists() and pointer.samefile(self.blob(file)):
+            return ""
+        return "its pointer leads to another file" if pointer.is_symlink() else "a file stands in its pointer's place"
+
+    def unlink_wrong_pointer(self, commit: str, file: RepoFile) -> bool:
+        """Make way for a pointer that leads to the right blob; returns whether something stood there.
+
+        The Hub client takes any pointer that leads somewhere for a good one. A real file is set aside.
+        """
+        pointer = self.pointer(commit, file)
+        if self.look(commit, file).linked or not os.path.lexists(pointer):
+            return False
+        if pointer.is_symlink():
+            pointer.unlink()
+        else:
+            self.blobs.mkdir(parents=True, exist_ok=True)
+            pointer.replace(self.spare_name(file))
+        return True
 
 
 def first_hole(descriptor: int, size: int) -> int:
@@ -199,6 +266,17 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from sorted(path for path in folder.iterdir() if path.is_file())
+def _blob_kind(name: str) -> LeftoverKind | None:
+    if _BLOB.fullmatch(name):
+        return None
+    if name.endswith(".incomplete"):
+        return "partial" if _PARTIAL.fullmatch(name) else "orphan"
+    return "temporary" if _TEMPORARY.fullmatch(name) else "foreign"
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, int]]:
+    """The files of a folder with their sizes; one that a live process has just taken away is none."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                yield path, path.lstat().st_size

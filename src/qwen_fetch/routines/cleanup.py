@@ -1,22 +1,40 @@
-"""Remove what no snapshot needs: partials, orphans of killed downloads, lock files nobody holds."""
+"""Remove what no snapshot needs: partials, orphans of killed downloads, pointers to nothing, locks nobody holds."""
 
 from __future__ import annotations
 
+import os
+import re
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from qwen_fetch.store import Store
+from qwen_fetch.store import Leftover, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
     from qwen_fetch.settings import Settings
-    from qwen_fetch.store import Leftover
+    from qwen_fetch.store import LeftoverKind
 
-__all__ = ["Cleanup", "cleanup", "find"]
+__all__ = ["WHY", "Cleanup", "cleanup", "find", "find_xet"]
+
+WHY: dict[LeftoverKind, str] = {
+    "partial": "the next download would go on with it: these bytes have to be fetched again",
+    "orphan": "left by a killed download; no Hub client uses it again",
+    "temporary": "a moment's file of a Hub client that was killed",
+    "pointer": "leads to nothing; the next download makes it again",
+    "lock": "nobody holds it; the next download makes it again",
+    "foreign": "no Hub client makes such a file: it is yours to keep or remove",
+    "xet": "a temporary file or log of the Xet client, of a process that has ended",
+}
+"""Why each kind may go, or why it stays."""
+
+_MOMENT = 60.0  # seconds that a client's short-lived files may live
+_DAY = 86_400.0
+_LOG = re.compile(r"xet_.*_(\d+)\.log")  # the number is the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +57,33 @@ class Cleanup:
 
 def find(settings: Settings) -> list[Leftover]:
     """Everything that `cleanup` would remove, for this repo only."""
-    return list(Store(settings.hub_cache, settings.repo_id).leftovers())
+    return [one for one in Store(settings.hub_cache, settings.repo_id).leftovers() if one.kind != "foreign"]
 
 
-def cleanup(settings: Settings, on_removed: Callable[[Leftover], None] = lambda _: None) -> Cleanup:
-    """Remove the leftovers of this repo, except what a live process holds.
+def find_xet() -> Iterator[Leftover]:
+    """Temporary files of the Xet client that are a day old, and the logs of processes that have ended.
+
+    They belong to no repo.
+    """
+    from huggingface_hub import constants  # noqa: PLC0415 - reads the environment
+
+    cache = Path(constants.HF_XET_CACHE)
+    for path in sorted(cache.glob("*/staging/**/*")):
+        if path.is_file() and _age(path) > _DAY:
+            yield Leftover(path, path.stat().st_size, "xet")
+    for path in sorted((cache / "logs").glob("*.log")):
+        if not _is_running(path):
+            yield Leftover(path, path.stat().st_size, "xet")
+
+
+def cleanup(
+    settings: Settings, leftovers: Iterable[Leftover], on_removed: Callable[[Leftover], None] = lambda _: None
+) -> Cleanup:
+    """Remove leftovers of this repo, except what a live process holds.
 
     Args:
         settings: Which repo in which cache.
+        leftovers: Some of what `find` and `find_xet` found.
         on_removed: Told of each file that is gone.
 
     Raises:
@@ -55,8 +92,8 @@ def cleanup(settings: Settings, on_removed: Callable[[Leftover], None] = lambda 
     store = Store(settings.hub_cache, settings.repo_id)
     removed, held = [], []
     # The locks last: they guard the other files meanwhile.
-    for leftover in sorted(store.leftovers(), key=lambda leftover: leftover.kind == "lock"):
-        if _remove(leftover.path, _lock_of(store, leftover)):
+    for leftover in sorted(leftovers, key=lambda leftover: leftover.kind == "lock"):
+        if _remove(store, leftover):
             removed.append(leftover)
             on_removed(leftover)
         else:
@@ -64,15 +101,13 @@ def cleanup(settings: Settings, on_removed: Callable[[Leftover], None] = lambda 
     return Cleanup(tuple(removed), tuple(held))
 
 
-def _lock_of(store: Store, leftover: Leftover) -> Path:
-    if leftover.kind == "lock":
-        return leftover.path.with_suffix(".lock")  # a holder's note goes with its lock
-    return store.locks / f"{leftover.path.name.split('.', 1)[0]}.lock"
-
-
-def _remove(path: Path, lock: Path) -> bool:
-    """Remove `path` while holding `lock`; False when somebody else holds it."""
-    if not lock.exists():
+def _remove(store: Store, leftover: Leftover) -> bool:
+    """Remove it while holding the lock that guards it; False when somebody else is using it."""
+    path = leftover.path
+    if leftover.kind == "temporary" and _age(path) < _MOMENT:
+        return False
+    lock = _lock_of(store, leftover)
+    if lock is None or not lock.exists():
         path.unlink(missing_ok=True)
         return True
     try:
@@ -80,4 +115,33 @@ def _remove(path: Path, lock: Path) -> bool:
             path.unlink(missing_ok=True)
     except Timeout:
         return False
+    return True
+
+
+def _lock_of(store: Store, leftover: Leftover) -> Path | None:
+    path = leftover.path
+    if leftover.kind == "lock":
+        return path.with_suffix(".lock")  # a holder's note goes with its lock
+    if leftover.kind in {"partial", "orphan"}:
+        return store.locks / f"{path.name.split('.', 1)[0]}.lock"
+    if leftover.kind == "pointer":
+        return store.locks / f"{path.readlink().name}.lock"
+    return None
+
+
+def _age(path: Path) -> float:
+    return time.time() - path.lstat().st_mtime
+
+
+def _is_running(log: Path) -> bool:
+    """Whether the process that writes a log may still be there."""
+    match = _LOG.fullmatch(log.name)
+    if os.name == "nt" or not match:
+        return _age(log) < _DAY
+    try:
+        os.kill(int(match[1]), 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
     return True

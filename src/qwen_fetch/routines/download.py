@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qwen_fetch import catalogue, snapshot
+from qwen_fetch.adopt import adopt
 from qwen_fetch.diagnosis import problem_of
 from qwen_fetch.errors import ExitCode, Problem
-from qwen_fetch.events import Note, Phase, Progress, Retry, Started
+from qwen_fetch.events import FileDone, Note, Phase, Progress, Retry, Started
 from qwen_fetch.explain import explain
 from qwen_fetch.hub import Hub
+from qwen_fetch.material import search
+from qwen_fetch.memory import Memory, survey
 from qwen_fetch.plan import Action, make_plan
 from qwen_fetch.preflight import check_cache, check_environment, check_room
 from qwen_fetch.report import make_report
@@ -22,8 +25,9 @@ from qwen_fetch.transfer import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from qwen_fetch.events import Listener
+    from qwen_fetch.events import Event, Listener
     from qwen_fetch.plan import Plan, Step
     from qwen_fetch.report import Report
     from qwen_fetch.settings import Settings, Transport
@@ -79,11 +83,14 @@ class Download:
     ) -> None:
         self.settings = settings
         self.store = Store(settings.hub_cache, settings.repo_id)
-        self._emit = emit
+        self._tell = emit
+        self._memory = Memory(self.store)
         self._tick = tick
         self._hub = Hub(settings, self._alive, lambda text: emit(Note(text)))
         self._resume = resume
         self._force = force
+        self._commit = ""
+        self._files: dict[str, RepoFile] = {}
         self._phase = ""
         self._large_path = ""  # a file that is fetched, for a look at the host that has its bytes
         self._began = time.monotonic()
@@ -97,8 +104,9 @@ class Download:
         self._enter("listing")
         listed = self._patiently(lambda: snapshot.fetch(self._hub, self.store, keep=keep))
         wanted = snapshot.select(listed, self.settings.include, self.settings.exclude)
-        disk = self.store.survey(listed.commit, wanted)
-        plan = make_plan(wanted, disk, restart=not self._resume, force=self._force)
+        disk = survey(self.store, self._memory, listed.commit, wanted)
+        material = search(self.store, listed.commit, wanted, disk, self.settings.adopt)
+        plan = make_plan(wanted, disk, material, restart=not self._resume, force=self._force)
         self._emit(
             Started(
                 self.settings.repo_id,
@@ -108,6 +116,7 @@ class Download:
                 plan.bytes_total,
                 plan.bytes_have,
                 str(self.store.snapshot(listed.commit)),
+                plan.bytes_to_adopt,
             )
         )
         return listed, plan
@@ -124,7 +133,12 @@ class Download:
             self._enter("diagnosis")
             raise explain(problem, self.settings, self._large_path, self._tick) from problem
 
-    def _run(self) -> Result:
+    def _prepare(self) -> tuple[Snapshot, Plan, dict[str, int]]:
+        """Look before the first byte, plan, and take over what is on this machine.
+
+        Returns:
+            What the Hub lists, the plan for what is left, and the bytes taken over, by path.
+        """
         for note in check_environment():
             self._emit(Note(note))
         before = self.store.commit_of(self.settings.revision)
@@ -135,6 +149,16 @@ class Download:
             for note in check_cache(self.store):
                 self._emit(Note(note))
             check_room(self.settings, self.store, plan)
+        files = [step.file for step in plan.steps]
+        self._commit, self._files = listed.commit, {file.path: file for file in files}
+        adopted = self._adopt(listed.commit, plan)
+        if adopted:
+            disk = survey(self.store, self._memory, listed.commit, files)
+            plan = make_plan(files, disk, restart=not self._resume, force=self._force)
+        return listed, plan, adopted
+
+    def _run(self) -> Result:
+        listed, plan, adopted = self._prepare()
         small = [step for step in plan.steps if not step.file.is_large and not step.complete]
         large = [step for step in plan.steps if step.file.is_large and not step.complete]
         self._large_path = next((step.file.path for step in large), "")
@@ -144,10 +168,29 @@ class Download:
         self._enter("small files")
         self._fetch_small(listed.commit, small)
         received = self._fetch_large(listed.commit, large)
+        folder, report = self._link_all(listed, [step.file for step in plan.steps])
+        return Result(
+            report=report,
+            bytes_fetched=received + sum(step.file.size for step in small),
+            bytes_resumed=sum(step.have - adopted.get(step.file.path, 0) for step in large),
+            bytes_adopted=sum(adopted.values()),
+            seconds=time.monotonic() - self._began,
+            snapshot_path=str(folder),
+        )
+
+    def _link_all(self, listed: Snapshot, files: Sequence[RepoFile]) -> tuple[Path, Report]:
+        """Let `snapshot_download` finish, then look at every file ourselves.
+
+        Raises:
+            Problem: (not-complete) A file is not there.
+        """
         self._enter("link")
-        paths = None if len(plan.steps) == len(listed.files) else [step.file.path for step in plan.steps]
+        for file in files:
+            if self.store.unlink_wrong_pointer(listed.commit, file):
+                self._emit(Note(f"{file.path}: its pointer did not lead to it, and is made again"))
+        paths = None if len(files) == len(listed.files) else [file.path for file in files]
         folder = self._patiently(lambda: self._hub.link(listed.commit, paths))
-        report = make_report(self.settings, self.store, listed, [step.file for step in plan.steps])
+        report = make_report(self.settings, self.store, listed, files)
         if not report.complete:
             missing = [file for file in report.files if file.state != "complete"]
             raise Problem(
@@ -157,14 +200,7 @@ class Download:
                 total=len(report.files),
                 command=self.settings.command(),
             )
-        return Result(
-            report=report,
-            bytes_fetched=received + sum(step.file.size for step in small),
-            bytes_resumed=sum(step.have for step in large),
-            bytes_adopted=0,
-            seconds=time.monotonic() - self._began,
-            snapshot_path=str(folder),
-        )
+        return folder, report
 
     def _fetch_small(self, commit: str, steps: Sequence[Step]) -> None:
         """Let the Hub client fetch the files that are not LFS, and check what came."""
@@ -189,9 +225,23 @@ class Download:
 
     def _is_right(self, commit: str, file: RepoFile) -> bool:
         try:
-            return file.digest.matches(self.store.pointer(commit, file))
+            return self._memory.digest(self.store.place(commit, file), file) == file.digest.hex
         except OSError:
             return False
+
+    def _adopt(self, commit: str, plan: Plan) -> dict[str, int]:
+        """Take over what is on this machine already; the bytes gained, by path."""
+        try:
+            return adopt(self.store, commit, plan.steps, self._memory, self._emit, self._tick)
+        finally:
+            self._memory.save()
+
+    def _emit(self, event: Event) -> None:
+        """Tell the listener; and a file that was just verified need not be read again to know that."""
+        if isinstance(event, FileDone) and (file := self._files.get(event.path)):
+            self._memory.add(self.store.place(self._commit, file), file.digest.hex)
+            self._memory.save()
+        self._tell(event)
 
     def _fetch_large(self, commit: str, steps: Sequence[Step]) -> int:
         """Move the weights; returns the bytes received."""

@@ -2,48 +2,69 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor, wait
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from qwen_fetch import snapshot
 from qwen_fetch.diagnosis import problem_of
 from qwen_fetch.errors import ExitCode
-from qwen_fetch.events import Note, Phase, Progress
+from qwen_fetch.events import Note, Phase
 from qwen_fetch.hub import Hub
-from qwen_fetch.report import FileState, make_report
+from qwen_fetch.memory import Memory
+from qwen_fetch.parallel import on_all_cores
+from qwen_fetch.report import make_report
 from qwen_fetch.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from qwen_fetch.events import Listener
     from qwen_fetch.report import Report
     from qwen_fetch.settings import Settings
     from qwen_fetch.snapshot import RepoFile, Snapshot
 
-__all__ = ["verify"]
+__all__ = ["check", "listing", "verify"]
 
 
-def verify(settings: Settings, emit: Listener, tick: Callable[[], None] = lambda: None) -> Report:
-    """Read every complete file and compare its digest; `verified` and `corrupt` in the report say what was found.
+def verify(
+    settings: Settings, emit: Listener, tick: Callable[[], None] = lambda: None, *, again: bool = False
+) -> Report:
+    """Read every file that is here whole and compare its digest: `verified` in the report says what was found.
+
+    What has not been touched since it was read last is not read again.
+
+    Args:
+        settings: Which repo in which cache.
+        emit: Told what happens.
+        tick: Called several times a second; what it raises ends it.
+        again: Read everything, whatever is remembered.
 
     Raises:
         Problem: Nothing is known of this repo, here or on the Hub; or no file matches.
     """
     store = Store(settings.hub_cache, settings.repo_id)
-    known = _listing(settings, store, emit, tick)
+    known = listing(settings, store, emit, tick)
     wanted = snapshot.select(known, settings.include, settings.exclude)
+    return check(settings, store, known, wanted, emit, tick, again=again)
+
+
+def check(
+    settings: Settings,
+    store: Store,
+    known: Snapshot,
+    wanted: list[RepoFile],
+    emit: Listener,
+    tick: Callable[[], None],
+    *,
+    again: bool = False,
+) -> Report:
+    """The same for files of a known listing."""
     emit(Phase("verify"))
-    before = make_report(settings, store, known, wanted)
-    here = {file.path for file in before.files if file.state is FileState.COMPLETE}
-    verified = _compare(store, known, [file for file in wanted if file.path in here], emit, tick)
-    return make_report(settings, store, known, wanted, verified)
+    whole = [file for file in wanted if store.look(known.commit, file).blob == file.size]
+    verified = _compare(store, Memory(store), known.commit, whole, emit, tick, again=again)
+    return make_report(settings, store, known, wanted, {path: right for path, right in verified.items() if not right})
 
 
-def _listing(settings: Settings, store: Store, emit: Listener, tick: Callable[[], None]) -> Snapshot:
+def listing(settings: Settings, store: Store, emit: Listener, tick: Callable[[], None]) -> Snapshot:
     """What the Hub lists; while it cannot be reached, what it listed last."""
     emit(Phase("listing"))
     try:
@@ -58,43 +79,27 @@ def _listing(settings: Settings, store: Store, emit: Listener, tick: Callable[[]
 
 
 def _compare(
-    store: Store, known: Snapshot, files: list[RepoFile], emit: Listener, tick: Callable[[], None]
+    store: Store,
+    memory: Memory,
+    commit: str,
+    files: list[RepoFile],
+    emit: Listener,
+    tick: Callable[[], None],
+    *,
+    again: bool,
 ) -> dict[str, bool]:
-    total = sum(file.size for file in files)
-    done = 0
-    lock = Lock()
-    stop = False
+    def compare(file: RepoFile) -> Callable[[Callable[[int], None]], bool]:
+        def job(on_bytes: Callable[[int], None]) -> bool:
+            try:
+                return memory.digest(store.place(commit, file), file, on_bytes, again=again) == file.digest.hex
+            except OSError as error:
+                emit(Note(f"{file.path} cannot be read: {error.strerror}"))
+                return False
 
-    def count(read: int) -> None:
-        nonlocal done
-        with lock:
-            done += read
-        if stop:
-            raise InterruptedError
+        return job
 
-    def compare(path: Path, file: RepoFile) -> bool:
-        try:
-            return file.digest.matches(path, count)
-        except InterruptedError:
-            raise
-        except OSError as error:
-            emit(Note(f"{file.path} cannot be read: {error.strerror}"))
-            return False
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = {
-            file.path: pool.submit(compare, store.pointer(known.commit, file), file)
-            # The largest first, so that no core is left alone with one at the end.
-            for file in sorted(files, key=lambda file: -file.size)
-        }
-        try:
-            while wait(results.values(), timeout=0.1).not_done:
-                emit(Progress("verify", done, total))
-                tick()
-        except BaseException:
-            stop = True
-            for result in results.values():
-                result.cancel()
-            raise
-    emit(Progress("verify", done, total))
-    return {path: result.result() for path, result in results.items()}
+    jobs = {file.path: compare(file) for file in sorted(files, key=lambda file: -file.size)}
+    try:
+        return on_all_cores("verify", jobs, sum(file.size for file in files), emit, tick)
+    finally:
+        memory.save()

@@ -1,0 +1,233 @@
+"""Take over bytes that are on this machine already, and only after they have proved to be the right ones.
+
+A whole file is proved by its digest and then shared with its old place (a reflink, or a hard link) or copied. A prefix
+cannot be proved alone: it becomes the partial, and the digest of the finished file proves it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from qwen_fetch.events import FileDone, Note, Phase
+from qwen_fetch.locks import BlobLock
+from qwen_fetch.material import usable
+from qwen_fetch.parallel import on_all_cores
+from qwen_fetch.partial import Partial
+from qwen_fetch.plan import Action
+from qwen_fetch.units import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from qwen_fetch.events import Listener
+    from qwen_fetch.material import Material
+    from qwen_fetch.memory import Memory
+    from qwen_fetch.plan import Step
+    from qwen_fetch.store import Store
+
+__all__ = ["adopt"]
+
+_FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copied when either is written to
+_PIECE = 1 << 20
+
+
+def adopt(
+    store: Store,
+    commit: str,
+    steps: Sequence[Step],
+    memory: Memory,
+    emit: Listener,
+    tick: Callable[[], None],
+) -> dict[str, int]:
+    """Do the adoptions of a plan; what does not prove right is left where it is.
+
+    Args:
+        store: The repo's place in the cache.
+        commit: The pinned commit.
+        steps: The plan; only those that adopt are done.
+        memory: What was read before.
+        emit: Told what happens.
+        tick: Called several times a second; what it raises ends it.
+
+    Returns:
+        Bytes taken over, by path.
+
+    Raises:
+        OSError: Our own place in the cache cannot be written to.
+    """
+    steps = sorted((s for s in steps if s.action is Action.ADOPT), key=lambda step: -step.have)
+    if not steps:
+        return {}
+    emit(Phase("adopt"))
+    jobs = {step.file.path: _Adoption(store, commit, step, memory, emit).run for step in steps}
+    return on_all_cores("adopt", jobs, sum(step.have for step in steps), emit, tick)
+
+
+class _Adoption:
+    """The adoption of one file."""
+
+    def __init__(self, store: Store, commit: str, step: Step, memory: Memory, emit: Listener) -> None:
+        self._store = store
+        self._commit = commit
+        self._step = step
+        self._file = step.file
+        self._memory = memory
+        self._emit = emit
+
+    def run(self, on_bytes: Callable[[int], None]) -> int:
+        """Try one source after the other; returns the bytes gained."""
+        lock = BlobLock(self._store, self._file)
+        if not lock.take():
+            return 0  # whoever holds it is fetching the file
+        try:
+            for source in self._step.sources:
+                gained = self._whole(source, on_bytes) if source.whole else self._prefix(source, lambda: on_bytes(0))
+                if gained:
+                    return gained
+        finally:
+            lock.release()
+        return 0
+
+    def _whole(self, source: Material, on_bytes: Callable[[int], None]) -> int:
+        file, path = self._file, source.path.resolve()
+        try:
+            right = self._memory.digest(path, file, on_bytes) == file.digest.hex
+        except OSError as error:
+            self._emit(Note(f"{path} cannot be read: {error.strerror}"))
+            return 0
+        if not right:
+            self._emit(Note(f"{path} has the size of {file.path} and other bytes: not used"))
+            return 0
+        how = self._share(path) or self._copy(path, lambda: on_bytes(0))
+        if not how:
+            self._emit(Note(f"{path} changed while it was being copied: not used"))
+            return 0
+        self._store.partial(file).unlink(missing_ok=True)
+        self._emit(Note(f"{file.path}: {size_text(file.size)} taken over from {path} ({how})"))
+        self._emit(FileDone(file.path, file.size))
+        return file.size
+
+    def _share(self, path: Path) -> str:
+        """Give the file a second name, or a copy that shares its blocks; empty where neither can be done."""
+        self._store.blobs.mkdir(parents=True, exist_ok=True)
+        name = self._store.spare_name(self._file)
+        try:
+            how = _reflink(path, name) or _link(path, name)
+            if how and self._is_unchanged(path):
+                self._store.install(self._commit, self._file, name)
+                return how
+        finally:
+            name.unlink(missing_ok=True)
+        return ""
+
+    def _copy(self, path: Path, alive: Callable[[], None]) -> str:
+        """Copy it into the partial, so that a kill costs nothing; what is there already is not copied again."""
+        partial = Partial(self._store.partial(self._file), self._file)
+        try:
+            partial.catch_up(lambda _: alive())
+            _append(path, partial, self._file.size, alive)
+            if not partial.is_right():  # the prefix that was there was wrong
+                partial.restart()
+                _append(path, partial, self._file.size, alive)
+            if not partial.is_right():
+                partial.restart()
+                return ""
+            partial.flush()
+        finally:
+            partial.close()
+        self._store.install(self._commit, self._file)
+        return "copied"
+
+    def _is_unchanged(self, path: Path) -> bool:
+        """Whether nothing has happened to it since it was read."""
+        known = self._memory.recall(path)
+        return known is not None and known.digest == self._file.digest.hex
+
+    def _prefix(self, source: Material, alive: Callable[[], None]) -> int:
+        """Make the source's good start the partial, unless the partial is longer or says something else."""
+        file, store = self._file, self._store
+        partial = store.partial(file)
+        have = store.partial_size(file) or 0
+        try:
+            good = usable(source.path, file, wrong=source.wrong)
+            if good <= have:
+                return 0
+            if have and not _same_start(source.path, partial, have):
+                self._emit(Note(f"{source.path.name} and the partial of {file.path} differ: not used"))
+                return 0
+        except OSError as error:
+            self._emit(Note(f"{source.path} cannot be read: {error.strerror}"))
+            return 0
+        if source.ours and source.path.stat().st_nlink == 1 and os.access(source.path, os.W_OK):
+            # Cut first: killed between the two, what is left is a shorter prefix under its old name.
+            os.truncate(source.path, good)
+            source.path.replace(partial)
+        else:
+            self._extend(source.path, good, alive)
+        self._emit(Note(f"{file.path}: goes on at byte {good:,}, from {source.path.name}"))
+        return good - have
+
+    def _extend(self, path: Path, end: int, alive: Callable[[], None]) -> None:
+        name = self._store.spare_name(self._file)
+        self._store.blobs.mkdir(parents=True, exist_ok=True)
+        try:
+            if _reflink(path, name):
+                os.truncate(name, end)
+                name.replace(self._store.partial(self._file))
+                return
+        finally:
+            name.unlink(missing_ok=True)
+        partial = Partial(self._store.partial(self._file), self._file)
+        try:
+            _append(path, partial, end, alive)
+        finally:
+            partial.close()
+
+
+def _append(path: Path, partial: Partial, end: int, alive: Callable[[], None]) -> None:
+    """Copy what `partial` does not have yet of the file at `path`, up to byte `end`."""
+    with path.open("rb", buffering=0) as source:
+        source.seek(partial.committed)
+        while partial.committed < end:
+            alive()
+            piece = source.read(min(_PIECE, end - partial.committed))
+            if not piece:
+                return
+            partial.append(piece)
+
+
+def _same_start(first: Path, second: Path, size: int) -> bool:
+    with first.open("rb") as one, second.open("rb") as other:
+        for start in range(0, size, _PIECE):
+            count = min(_PIECE, size - start)
+            if one.read(count) != other.read(count):
+                return False
+    return True
+
+
+def _reflink(source: Path, target: Path) -> str:
+    """Make `target` a copy that shares its blocks with `source` until either changes (btrfs, XFS, bcachefs)."""
+    if sys.platform != "linux":
+        return ""
+    import fcntl  # noqa: PLC0415 - not there on Windows
+
+    try:
+        with source.open("rb") as old, target.open("xb") as new:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+    except OSError:  # another file system, or one that cannot
+        with suppress(OSError):
+            target.unlink()
+        return ""
+    return "shared blocks"
+
+
+def _link(source: Path, target: Path) -> str:
+    try:
+        os.link(source, target)
+    except (OSError, NotImplementedError):  # another file system, or somebody else's file
+        return ""
+    return "hard link"

@@ -1,0 +1,169 @@
+"""Around every command: one place where errors become messages and exit codes, and signals become an orderly end."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from qwen_fetch import catalogue
+from qwen_fetch.errors import ExitCode, Problem
+from qwen_fetch.units import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from qwen_fetch.events import Event, Listener
+    from qwen_fetch.journal import Journal
+    from qwen_fetch.settings import Settings
+
+__all__ = ["attended", "command", "print_json"]
+
+
+def command(
+    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int], argv: Sequence[str] | None
+) -> int:
+    """Run a command and show what went wrong; returns the exit code.
+
+    Args:
+        parser: Its options; `verbose` and `json` are looked at here.
+        run: What it does, given the options.
+        argv: The words after the program's name; None: of this process.
+    """
+    arguments = argparse.Namespace(verbose=False, json=False)
+    try:
+        arguments = parser.parse_args(argv)
+        code = run(arguments)
+        sys.stdout.flush()
+    except Problem as problem:
+        code = _tell(problem, arguments)
+    except BrokenPipeError:  # the reader of our stdout has gone; it knows why
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.UNEXPECTED
+    if code in {ExitCode.INTERRUPTED, ExitCode.TERMINATED}:
+        # The Hub client's pools would be waited for, and they finish their files first.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    gc.freeze()  # the interpreter's last search for garbage takes 0.03 s, and the process ends anyway
+    return code
+
+
+def attended(
+    settings: Settings,
+    arguments: argparse.Namespace,
+    body: Callable[[Listener, Callable[[], None]], int],
+) -> int:
+    """Run what takes a while: shown, logged, to be stopped by a signal, its exceptions told as problems.
+
+    Args:
+        settings: What it is about.
+        arguments: `quiet`, `progress` and, if the command has it, `log` are looked at here.
+        body: The work, given where its events go and a tick to be called several times a second.
+    """
+    from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - the other modes are to start in no time
+    from qwen_fetch.progress import Display  # noqa: PLC0415
+
+    stop = _Stop()
+    display = Display("off" if arguments.quiet else arguments.progress)
+    journal = _journal(getattr(arguments, "log", None))
+
+    def emit(event: Event) -> None:
+        display(event)
+        if journal is not None:
+            journal(event)
+
+    try:
+        return body(emit, stop.tick)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        problem = _interruption(settings, error.number) if isinstance(error, _Stopped) else problem_of(error, settings)
+        if journal is not None:
+            journal.problem(problem)
+        raise problem from error
+    finally:
+        display.close()
+        if journal is not None:
+            journal.close()
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Print a result for programs."""
+    print(json.dumps(values, indent=2))
+
+
+class _Stop:
+    """Turns Ctrl-C and SIGTERM into a problem at the next tick; the second Ctrl-C ends the process at once."""
+
+    def __init__(self) -> None:
+        self._signal = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _frame: object) -> None:
+        if self._signal:
+            os._exit(128 + number)
+        self._signal = number
+
+    def tick(self) -> None:
+        if self._signal:
+            raise _Stopped(self._signal)
+
+
+class _Stopped(Exception):  # noqa: N818 - the user's wish, not an error
+    """A signal asked the run to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _journal(path: Path | None) -> Journal | None:
+    if path is None:
+        return None
+    from qwen_fetch.journal import Journal  # noqa: PLC0415 - only when it is wanted
+
+    try:
+        return Journal(path)
+    except OSError as error:
+        detail = f"--log: {path} cannot be written ({(error.strerror or str(error)).lower()})."
+        raise Problem(catalogue.USAGE, detail=detail) from error
+
+
+def _interruption(settings: Settings, number: int) -> Problem:
+    """What a signal ended, and what is kept."""
+    from qwen_fetch import snapshot  # noqa: PLC0415
+    from qwen_fetch.report import make_report  # noqa: PLC0415
+    from qwen_fetch.store import Store  # noqa: PLC0415
+
+    kept = ""
+    store = Store(settings.hub_cache, settings.repo_id)
+    if known := snapshot.cached(settings, store):
+        wanted = snapshot.select(known, settings.include, settings.exclude)
+        report = make_report(settings, store, known, wanted)
+        here = report.bytes_present + report.bytes_partial
+        kept = f"{size_text(here)} of {size_text(report.bytes_total)}, in {report.cache_dir}"
+    kind = catalogue.INTERRUPTED if number == signal.SIGINT else catalogue.TERMINATED
+    return Problem(kind, kept=kept, command=settings.command())
+
+
+def _tell(problem: Problem, arguments: argparse.Namespace) -> int:
+    """Show a problem: prose on stderr, and with `--json` an object on stdout."""
+    if arguments.verbose and problem.exit_code is not ExitCode.USAGE:
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exception(problem)
+    with suppress(OSError):
+        print("\n".join(problem.lines()), file=sys.stderr)
+    if arguments.json:
+        print_json({"error": problem.as_json()})
+    return problem.exit_code

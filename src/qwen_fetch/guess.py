@@ -1,0 +1,108 @@
+"""Where a repo stands when no listing of it is on this disk: read from what its own files say of each other.
+
+`model_index.json` names the components, the index files name the shards, a shard's header says how long the shard is,
+and of the default repo the tree is known. Nothing here is proof; the first download or `--verify` brings the listing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from qwen_fetch.inspection import oddity
+from qwen_fetch.knowntree import KNOWN_TREE
+from qwen_fetch.report import FileReport, FileState, Report
+from qwen_fetch.settings import DEFAULT_REPO
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qwen_fetch.settings import Settings
+    from qwen_fetch.store import Store
+
+__all__ = ["guess"]
+
+_MAIN = "main"
+_INDEX = ".safetensors.index.json"
+
+
+def guess(settings: Settings, store: Store) -> Report | None:
+    """Where the files stand as far as it can be told without a listing.
+
+    Returns:
+        None where nothing at all can be told.
+    """
+    folder = _snapshot(settings, store)
+    if folder is None and settings.revision != _MAIN:
+        return None
+    sizes = _expected(settings, folder)
+    if not sizes:
+        return None
+    return Report(
+        repo_id=settings.repo_id,
+        revision=settings.revision,
+        commit=folder.name if folder else "",
+        cache_dir=str(store.cache_dir),
+        files=tuple(_file(folder, path, size) for path, size in sorted(sizes.items())),
+        leftovers=tuple(leftover for leftover in store.leftovers() if leftover.kind != "lock"),
+        disk_free=store.free_bytes,
+        note="The Hub's listing is not here: this is what the files say of each other, and is known of the repo.",
+    )
+
+
+def _snapshot(settings: Settings, store: Store) -> Path | None:
+    """The folder of the commit; for the main branch, whose commit is not known, the newest."""
+    folders = [path for path in (store.repo / "snapshots").glob("*") if path.is_dir()]
+    if settings.revision != _MAIN:
+        folders = [path for path in folders if path.name == settings.revision]
+    return max(folders, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _expected(settings: Settings, folder: Path | None) -> dict[str, int | None]:
+    sizes: dict[str, int | None] = dict(KNOWN_TREE) if settings.repo_id == DEFAULT_REPO else {}
+    if folder is None:
+        return sizes
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            continue
+        name = path.relative_to(folder).as_posix()
+        sizes.setdefault(name, None)
+        if name.endswith(_INDEX):
+            place = name.rpartition("/")[0]
+            shards = _json(path).get("weight_map", {})
+            named = {str(shard) for shard in shards.values()} if isinstance(shards, dict) else set()
+            if named:  # the repo was sharded anew: what was known of this folder is no longer so
+                prefix = f"{place}/" if place else ""
+                sizes = {
+                    old: size
+                    for old, size in sizes.items()
+                    if not (old.startswith(prefix) and old.endswith(".safetensors") and old[len(prefix) :] not in named)
+                }
+                for shard in named:
+                    sizes.setdefault(prefix + shard, None)
+    for component, entry in _json(folder / "model_index.json").items():
+        there = any(path.startswith(f"{component}/") for path in sizes)
+        if isinstance(entry, list) and len(entry) == 2 and entry[0] and not there:
+            sizes[f"{component}/"] = None  # something belongs there, whatever its name
+    return sizes
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _file(folder: Path | None, name: str, size: int | None) -> FileReport:
+    path = folder / name if folder else None
+    if path is None or not path.is_file():
+        return FileReport(name, size or 0, FileState.MISSING, 0, None)
+    there = path.stat().st_size
+    try:
+        fault = oddity(path, safetensors=name.endswith(".safetensors"))
+    except OSError as error:
+        fault = f"it cannot be read: {error.strerror}"
+    state = FileState.CORRUPT if fault else FileState.COMPLETE
+    return FileReport(name, size or there, state, 0 if fault else there, None, fault)

@@ -1,0 +1,148 @@
+"""What digests were read from this disk, and when, so that an untouched file need not be read again.
+
+The record lies in the repo's own folder in the cache, in a place that Hub clients neither count nor check, and goes
+when the repo is deleted. It is only ever a saving: an entry holds as long as size, time of change and inode of the
+file are what they were, and without the record everything is simply read again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from qwen_fetch.integrity import hash_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from qwen_fetch.snapshot import RepoFile
+    from qwen_fetch.store import OnDisk, Store
+
+__all__ = ["Memory", "Read", "survey"]
+
+_FORMAT = 1
+
+
+class Read(NamedTuple):
+    """A file as it was when it was read.
+
+    Attributes:
+        size: In bytes.
+        mtime_ns: Time of its last change, nanoseconds.
+        inode: Its number on the file system.
+        digest: What its bytes gave, in hex.
+        when: When it was read, seconds since 1970.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int
+    digest: str
+    when: float
+
+
+class Memory:
+    """The digests read for one repo. Safe to use from any thread.
+
+    Args:
+        store: The repo's place in the cache.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._file = store.repo / ".qwen-fetch" / "digests.json"
+        self._lock = threading.Lock()
+        self._known = self._load()
+
+    def recall(self, path: Path) -> Read | None:
+        """What was read from the file at `path`, if it has not been touched since."""
+        known = self._known.get(self._key(path))
+        try:
+            return known if known and known[:3] == _signature(path) else None
+        except OSError:
+            return None
+
+    def digest(
+        self, path: Path, file: RepoFile, on_bytes: Callable[[int], None] = lambda _: None, *, again: bool = False
+    ) -> str:
+        """The digest of the file at `path`, of the kind that `file` has; reads it unless it is remembered.
+
+        Args:
+            path: What to read.
+            file: What it should be.
+            on_bytes: Called with the number of bytes done by each step.
+            again: Read it even if it is remembered.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        if not again and (known := self.recall(path)) and len(known.digest) == len(file.digest.hex):
+            on_bytes(known.size)
+            return known.digest
+        before = _signature(path)
+        hasher = file.digest.hasher(before[0])
+        hash_file(path, hasher, 0, None, on_bytes)
+        if _signature(path) == before:  # else it is being written, and what was read is of no moment in its life
+            self._note(path, Read(*before, hasher.hexdigest(), time.time()))
+        return hasher.hexdigest()
+
+    def add(self, path: Path, digest: str) -> None:
+        """Remember a digest that was just computed from the file at `path`."""
+        with suppress(OSError):
+            self._note(path, Read(*_signature(path), digest, time.time()))
+
+    def save(self) -> None:
+        """Write it down, together with what others wrote meanwhile; a failure only costs the saving."""
+        with self._lock, suppress(OSError):
+            merged = self._load()
+            for key, read in self._known.items():
+                if key not in merged or merged[key].when < read.when:
+                    merged[key] = read
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            part = self._file.with_name(f"{self._file.name}.{secrets.token_hex(4)}")
+            part.write_text(json.dumps({"format": _FORMAT, "files": merged}, indent=1), encoding="utf-8")
+            part.replace(self._file)
+
+    def _note(self, path: Path, read: Read) -> None:
+        with self._lock:
+            self._known[self._key(path)] = read
+
+    def _key(self, path: Path) -> str:
+        repo = str(self._store.repo) + os.sep
+        text = str(path)
+        return text[len(repo) :].replace(os.sep, "/") if text.startswith(repo) else text
+
+    def _load(self) -> dict[str, Read]:
+        try:
+            record = json.loads(self._file.read_text(encoding="utf-8"))
+            if record["format"] != _FORMAT:
+                return {}
+            return {
+                str(key): Read(int(size), int(mtime), int(inode), str(digest), float(when))
+                for key, (size, mtime, inode, digest, when) in record["files"].items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+
+def survey(store: Store, memory: Memory, commit: str, files: Sequence[RepoFile]) -> dict[str, OnDisk]:
+    """What the disk holds of each file, by its path, and whether a stored file is remembered as wrong."""
+    disk = store.survey(commit, files)
+    for file in files:
+        if disk[file.path].blob == file.size:
+            known = memory.recall(store.place(commit, file))
+            if known and known.digest != file.digest.hex:
+                disk[file.path] = replace(disk[file.path], wrong=True)
+    return disk
+
+
+def _signature(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino

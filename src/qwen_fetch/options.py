@@ -1,0 +1,168 @@
+"""The options of the command line, and the settings they make."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from qwen_fetch import __version__, catalogue
+from qwen_fetch.errors import Problem
+from qwen_fetch.settings import DEFAULT_REPO, Settings
+from qwen_fetch.units import parse_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Parser", "check", "make_parser", "settings_of"]
+
+N = TypeVar("N", int, float)
+
+
+class Parser(argparse.ArgumentParser):
+    """Bad input gets one clear line, and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it as a problem."""
+        raise Problem(catalogue.USAGE, detail=message[:1].upper() + message[1:] + ".")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options, as `--help` shows them."""
+    parser = Parser(
+        prog=None if sys.argv[0].endswith(".py") and "__main__" not in sys.argv[0] else "qwen-fetch",
+        description=f"Bring {DEFAULT_REPO} (57.7 GB), or any model of the Hub, into the Hugging Face cache, "
+        "over a line that breaks. Run it again after any interruption: it goes on at the byte where it stopped.",
+        epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 not complete, 4 network, 5 access, 6 not found, 7 disk "
+        "full, 8 file system, 9 corrupt content, 10 busy, 130 Ctrl-C, 143 SIGTERM.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"qwen-fetch {__version__}")
+    modes = parser.add_argument_group("what to do (default: download, and resume what was begun)")
+    modes.add_argument("--status-only", action="store_true", help="what is here, what is missing; works offline")
+    modes.add_argument("--verify", action="store_true", help="read everything and compare it with the Hub's digests")
+    modes.add_argument("--cleanup", action="store_true", help="remove partial files, orphans and stale locks")
+    modes.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    modes.add_argument("--xet-cache", action="store_true", help="with --cleanup: the Xet client's old logs as well")
+    modes.add_argument("--diagnose", action="store_true", help="what is wrong between here and the Hub, as a table")
+    modes.add_argument("--self-test", action="store_true", help="try the whole job on a small Hub inside this machine")
+    modes.add_argument("--resume", action="store_true", help="go on with partial files (the default)")
+    modes.add_argument("--no-resume", action="store_true", help="throw partial files away and start them again")
+    modes.add_argument("--force", action="store_true", help="fetch (with --verify: read) again even what is complete")
+    modes.add_argument("--yes", action="store_true", help="do not ask before partial files are removed")
+    what = parser.add_argument_group("what to fetch, and where to")
+    what.add_argument("--repo-id", default=DEFAULT_REPO, metavar="OWNER/NAME", help="default: %(default)s")
+    what.add_argument("--revision", default="main", help="branch, tag or commit (default: %(default)s)")
+    what.add_argument("--selective", nargs="+", action="extend", default=[], metavar="PATTERN", help="only these files")
+    what.add_argument("--exclude", nargs="+", action="extend", default=[], metavar="PATTERN", help="not these files")
+    what.add_argument(
+        "--adopt",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="take over what these folders already hold, if its digest is right",
+    )
+    what.add_argument("--cache-dir", type=Path, metavar="DIR", help="default: what HF_HUB_CACHE or HF_HOME says")
+    what.add_argument("--endpoint", metavar="URL", help="default: what HF_ENDPOINT says, or https://huggingface.co")
+    what.add_argument("--token", help="default: what HF_TOKEN or `hf auth login` says")
+    line = parser.add_argument_group("the line")
+    line.add_argument("--max-workers", type=_whole, default=4, metavar="N", help="connections (default: %(default)s)")
+    line.add_argument(
+        "--transport",
+        default="auto",
+        metavar="auto|xet|http",
+        help="auto: Xet where the file has it, HTTP otherwise, and the other one when one fails",
+    )
+    line.add_argument("--timeout", type=_seconds, default=15, metavar="S", help="to connect (default: %(default)s)")
+    line.add_argument(
+        "--stall-timeout",
+        type=_seconds,
+        default=30,
+        metavar="S",
+        help="no byte for so long is a stall (%(default)s)",
+    )
+    line.add_argument(
+        "--max-retries",
+        type=_whole,
+        default=10,
+        metavar="N",
+        help="tries in a row without a new byte (%(default)s)",
+    )
+    line.add_argument("--limit-rate", type=_bytes, metavar="BYTES", help="per second in all, such as 20M")
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument("--json", action="store_true", help="the result as one JSON object on stdout")
+    shown.add_argument(
+        "--progress",
+        default="auto",
+        choices=["auto", "bar", "plain", "json", "off"],
+        help="how progress is shown",
+    )
+    shown.add_argument("--log", type=Path, metavar="FILE", help="append a dated record of every attempt and wait")
+    shown.add_argument("-q", "--quiet", action="store_true", help="nothing but errors and the result")
+    shown.add_argument("-v", "--verbose", action="store_true", help="errors with a traceback")
+    return parser
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings that the options make.
+
+    Raises:
+        Problem: (usage) a value makes no sense.
+    """
+    return Settings(
+        repo_id=arguments.repo_id,
+        revision=arguments.revision,
+        cache_dir=arguments.cache_dir,
+        endpoint=arguments.endpoint,
+        token=arguments.token,
+        include=tuple(arguments.selective),
+        exclude=tuple(arguments.exclude),
+        max_workers=arguments.max_workers,
+        transport=arguments.transport,
+        timeout=arguments.timeout,
+        stall_timeout=arguments.stall_timeout,
+        max_retries=arguments.max_retries,
+        limit_rate=arguments.limit_rate,
+        adopt=tuple(arguments.adopt),
+    )
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        Problem: (usage) They do.
+    """
+    modes = [name for name in ("status_only", "verify", "cleanup", "diagnose", "self_test") if getattr(arguments, name)]
+    if arguments.dry_run and modes != ["cleanup"]:
+        modes.append("dry_run")
+    pairs = [modes] if len(modes) > 1 else []
+    both = vars(arguments).get
+    pairs += [list(pair) for pair in (("resume", "no_resume"), ("quiet", "verbose")) if all(map(both, pair))]
+    if arguments.xet_cache and not arguments.cleanup:
+        raise Problem(catalogue.USAGE, detail="--xet-cache goes with --cleanup.")
+    for names in pairs:
+        options = " and ".join("--" + name.replace("_", "-") for name in names[:2])
+        raise Problem(catalogue.USAGE, detail=f"{options} exclude each other.")
+
+
+def _whole(text: str) -> int:
+    return _number(text, int, "a whole number")
+
+
+def _seconds(text: str) -> float:
+    return _number(text, float, "a number of seconds")
+
+
+def _bytes(text: str) -> int:
+    return _number(text, parse_bytes, "bytes such as 800K, 20M or 1.5G")
+
+
+def _number(text: str, convert: Callable[[str], N], what: str) -> N:
+    try:
+        return convert(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"wants {what}, not {text!r}") from None
