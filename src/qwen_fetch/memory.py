@@ -60,6 +60,7 @@ class Memory:
         self._file = store.repo / ".qwen-fetch" / "digests.json"
         self._lock = threading.Lock()
         self._known = self._load()
+        self._is_new = False
 
     def recall(self, path: Path) -> Read | None:
         """What was read from the file at `path`, if it has not been touched since."""
@@ -101,6 +102,8 @@ class Memory:
     def save(self) -> None:
         """Write it down, together with what others wrote meanwhile; a failure only costs the saving."""
         with self._lock, suppress(OSError):
+            if not self._is_new:
+                return
             merged = self._load()
             for key, read in self._known.items():
                 if key not in merged or merged[key].when < read.when:
@@ -109,10 +112,12 @@ class Memory:
             part = self._file.with_name(f"{self._file.name}.{secrets.token_hex(4)}")
             part.write_text(json.dumps({"format": _FORMAT, "files": merged}, indent=1), encoding="utf-8")
             part.replace(self._file)
+            self._is_new = False
 
     def _note(self, path: Path, read: Read) -> None:
         with self._lock:
             self._known[self._key(path)] = read
+            self._is_new = True
 
     def _key(self, path: Path) -> str:
         repo = str(self._store.repo) + os.sep

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Repair", "repair"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_SPARE = {"orphan", "temporary", "pointer", "lock", "partial"}
+_SPARE = {"orphan", "temporary", "pointer", "partial"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +118,14 @@ def repair(
         if fault := _of_file(store, known, step, file):
             note(fault)
     used = {step.sources[0].path for step in plan.steps if step.sources}
-    for finding in _of_leftovers(report, store, used):
+    for finding in _of_leftovers(report, store, known, used):
         note(finding)
     if not mend:
         return Repair(tuple(findings), report, None)
     result = None
     if not plan.complete or findings:
         result = Download(settings, emit, tick).run()
-        cleanup(settings, (one for one in _leftovers(make_report(settings, store, known, wanted), store)))
+        cleanup(settings, list(_leftovers(make_report(settings, store, known, wanted), store, known)))
         report = check(settings, store, known, wanted, emit, tick)
     return Repair(tuple(findings), report, result)
 
@@ -190,8 +190,8 @@ def _mend(step: Step) -> str:
     return f"fetched, {size}"
 
 
-def _of_leftovers(report: Report, store: Store, used: set[Path]) -> Iterator[Finding]:
-    for leftover in _leftovers(report, store):
+def _of_leftovers(report: Report, store: Store, known: Snapshot, used: set[Path]) -> Iterator[Finding]:
+    for leftover in _leftovers(report, store, known):
         if leftover.path not in used:
             yield Finding(
                 _shown(leftover, store), f"{leftover.kind}, {size_text(leftover.bytes)}, of no use", "removed"
@@ -201,10 +201,15 @@ def _of_leftovers(report: Report, store: Store, used: set[Path]) -> Iterator[Fin
             yield Finding(_shown(leftover, store), f"{size_text(leftover.bytes)}; {WHY['foreign']}")
 
 
-def _leftovers(report: Report, store: Store) -> Iterator[Leftover]:
-    """What is of no use even to the next download; lock files of a healthy cache are not worth a word."""
+def _leftovers(report: Report, store: Store, known: Snapshot) -> Iterator[Leftover]:
+    """What is of no use even to the next download; lock files of a healthy cache are not worth a word.
+
+    Unfinished files that this listing does not name belong to another revision, whose download may go on.
+    """
+    digests = {file.digest.hex for file in known.files}
     for leftover in report.leftovers:
-        if leftover.kind in _SPARE:
+        unfinished = leftover.kind in {"partial", "orphan"}
+        if leftover.kind in _SPARE and not (unfinished and leftover.path.name.split(".")[0] not in digests):
             yield leftover
     for leftover in store.leftovers():
         if leftover.kind == "lock" and leftover.bytes:
