@@ -264,3 +264,10 @@ TERMINATED = Kind(
     why="",
     do=("Go on from here: {command}",),
 )
+DOES_NOT_FIT = Kind(
+    "does-not-fit",
+    ExitCode.CANNOT_LOAD,
+    what="The model does not fit on this machine with {wishes}.",
+    why="There is {machine}. {reasons}.",
+    do=("{instead}",),
+)

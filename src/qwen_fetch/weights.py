@@ -133,9 +133,7 @@ class Weights:
 
     def quantized(self, quantization: Quantization | None) -> Weights:
         """As they lie in memory when quantised."""
-        return Weights(
-            self.transformer.quantized(quantization), self.text_encoder.quantized(quantization), self.vae
-        )
+        return Weights(self.transformer.quantized(quantization), self.text_encoder.quantized(quantization), self.vae)
 
 
 def _power_of_two(size: int) -> int:
