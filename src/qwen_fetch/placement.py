@@ -9,6 +9,7 @@ from the source of diffusers 0.42.1 and torch 2.13.0; none of it was measured on
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qwen_fetch.hardware import Hardware
-    from qwen_fetch.weights import Quantization, Weights
+    from qwen_fetch.weights import Dtype, Quantization, Weights
 
 __all__ = ["Method", "Part", "Placement", "RuledOut", "Strategy", "Wishes", "choose", "gib", "ladder"]
 
@@ -35,9 +36,9 @@ class Strategy(StrEnum):
     RESIDENT = "resident"  # everything on one GPU
     SEVERAL_GPUS = "several-gpus"  # the transformer's blocks spread over them
     MODEL_OFFLOAD = "model-offload"  # one whole model at a time on the GPU
+    TEXT_ENCODER_STREAM = "text-encoder-stream"  # the transformer on the GPU, the text encoder from the mapped files
     BLOCK_STREAM = "block-stream"  # the transformer from pinned RAM block by block, the text encoder leaf by leaf
     BLOCK_STREAM_LOW_RAM = "block-stream-low-ram"  # the same, the text encoder from the mapped files
-    TEXT_ENCODER_STREAM = "text-encoder-stream"  # the transformer on the GPU, the text encoder from the mapped files
     LEAF_STREAM = "leaf-stream"  # both leaf by leaf from the mapped files
     CPU = "cpu"
 
@@ -52,19 +53,36 @@ class Wishes:
         low_cpu_mem_usage: Keep no copy of the weights in RAM. False: hold them there where there is room.
         quantization: ``fp8``, ``nf4``, or None for the weights as they are.
         strategy: This rung, instead of the first that fits.
+        dtype: What is computed in.
+
+    Raises:
+        Problem: (usage) A value makes no sense.
     """
 
     device_map: str = "auto"
     low_cpu_mem_usage: bool = False
     quantization: Quantization | None = None
     strategy: Strategy | None = None
+    dtype: Dtype = "bfloat16"
+
+    def __post_init__(self) -> None:  # noqa: D105 - see the class
+        checks = (
+            (re.fullmatch(r"auto|balanced|cuda(:\d+)?|mps|cpu", self.device_map), "device_map", "auto or one device"),
+            (self.quantization in {None, "fp8", "nf4"}, "quantization", "fp8 or nf4"),
+            (self.strategy in {None, *Strategy}, "strategy", " or ".join(Strategy)),
+            (self.dtype in {"bfloat16", "float16", "float32"}, "dtype", "bfloat16, float16 or float32"),
+        )
+        for right, name, wanted in checks:
+            if not right:
+                raise Problem(errors.USAGE, detail=f"{name} wants {wanted}, not {getattr(self, name)!r}.")
 
     def __str__(self) -> str:
         """As the arguments they came from."""
         words = [f"device_map={self.device_map!r}"]
         words += ["low_cpu_mem_usage=True"] if self.low_cpu_mem_usage else []
         words += [f"quantization={self.quantization!r}"] if self.quantization else []
-        words += [f"strategy={self.strategy.value!r}"] if self.strategy else []
+        words += [f"strategy='{self.strategy}'"] if self.strategy else []
+        words += [f"dtype={self.dtype!r}"] if self.dtype != "bfloat16" else []
         return ", ".join(words)
 
 

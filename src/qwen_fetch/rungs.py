@@ -43,11 +43,12 @@ _POSSIBLE = {
     "nf4": {Strategy.RESIDENT, Strategy.MODEL_OFFLOAD},
     "fp8": set(Strategy) - {Strategy.SEVERAL_GPUS, Strategy.LEAF_STREAM},
 }
+_CONVERTIBLE = {Strategy.RESIDENT, Strategy.MODEL_OFFLOAD, Strategy.BLOCK_STREAM, Strategy.CPU}
 
 
 def judge(strategy: Strategy, hardware: Hardware, weights: Weights, wishes: Wishes) -> Placement | RuledOut:
     """One rung on one machine: what it takes, or why it is not possible."""
-    case = _Case(hardware, weights.quantized(wishes.quantization), wishes)
+    case = _Case(hardware, weights.as_loaded(wishes.dtype, wishes.quantization), wishes)
     rung = case.contradiction(strategy) or _ARITHMETIC[strategy](case)
     if isinstance(rung, Placement):
         rung = case.shortage(rung) or rung
@@ -82,9 +83,11 @@ class _Case:
         """What rules a rung out before any arithmetic; empty if nothing does."""
         wishes = self.wishes
         if wishes.strategy not in {None, strategy}:
-            return f"strategy={str(wishes.strategy)!r} was asked for"
-        if strategy not in _POSSIBLE.get(wishes.quantization or "", set(Strategy)):
+            return f"strategy='{wishes.strategy}' was asked for"
+        if wishes.quantization and strategy not in _POSSIBLE[wishes.quantization]:
             return f"does not work with {wishes.quantization}"
+        if wishes.dtype != "bfloat16" and strategy not in _CONVERTIBLE:
+            return f"the weights are stored in bfloat16, and cannot stay in their files as {wishes.dtype}"
         if strategy is Strategy.CPU:
             if (
                 wishes.device_map == "cpu"
@@ -319,7 +322,7 @@ def _cpu(case: _Case) -> Placement:
     weights = case.weights
     copied = case.copies(weights.bytes + _CPU_WORK)
     # Mapped weights can be dropped from RAM, but what one phase works with must stay, or every step reads it anew.
-    working = max(weights.transformer.bytes, weights.text_encoder.bytes) + _CPU_WORK
+    working = max(weights.transformer.bytes, weights.text_encoder.bytes, _casts(case)) + _CPU_WORK
     return case.placement(
         Strategy.CPU,
         "no GPU: this takes hours for a picture" if not case.hardware.devices else "on the CPU, as asked: takes hours",
@@ -348,6 +351,8 @@ def _parts(gpu: Device, **methods: Method) -> tuple[Part, ...]:
 
 def _casts(case: _Case) -> int:
     """RAM for weights that are converted on the way to the GPU; unconverted ones go straight from the files."""
+    if case.wishes.dtype != "bfloat16":
+        return case.weights.bytes
     return case.weights.transformer.bytes if case.wishes.quantization == "fp8" else 0
 
 

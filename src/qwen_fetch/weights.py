@@ -13,9 +13,10 @@ from functools import cached_property
 from math import prod
 from typing import Literal
 
-__all__ = ["COMPONENTS", "Component", "Quantization", "Tensor", "Weights"]
+__all__ = ["COMPONENTS", "Component", "Dtype", "Quantization", "Tensor", "Weights"]
 
 Quantization = Literal["fp8", "nf4"]
+Dtype = Literal["bfloat16", "float16", "float32"]
 
 COMPONENTS = ("transformer", "text_encoder", "vae")
 """The parts of a Qwen-Image pipeline that hold weights, the largest first."""
@@ -96,6 +97,11 @@ class Component:
         chosen = [tensor for tensor in self.tensors if not blocks_only or _BLOCK.match(tensor.name)]
         return sum(tensor.bytes if exact else _power_of_two(tensor.bytes) for tensor in chosen)
 
+    def cast(self, dtype: Dtype) -> Component:
+        """The same component in another dtype."""
+        size = 4 if dtype == "float32" else 2
+        return Component(self.name, tuple(replace(tensor, bytes=prod(tensor.shape) * size) for tensor in self.tensors))
+
     def quantized(self, quantization: Quantization | None) -> Component:
         """The same component as it lies in memory when quantised.
 
@@ -131,9 +137,10 @@ class Weights:
         """All of them."""
         return self.transformer.bytes + self.text_encoder.bytes + self.vae.bytes
 
-    def quantized(self, quantization: Quantization | None) -> Weights:
-        """As they lie in memory when quantised."""
-        return Weights(self.transformer.quantized(quantization), self.text_encoder.quantized(quantization), self.vae)
+    def as_loaded(self, dtype: Dtype, quantization: Quantization | None) -> Weights:
+        """As they lie in memory in that dtype, or quantised."""
+        components = (self.transformer, self.text_encoder, self.vae)
+        return Weights(*(component.cast(dtype).quantized(quantization) for component in components))
 
 
 def _power_of_two(size: int) -> int:
