@@ -68,7 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=f"Bring {DEFAULT_REPO} (57.7 GB), or any model of the Hub, into the Hugging Face cache, "
         "over a line that breaks. Run it again after any interruption: it goes on at the byte where it stopped.",
         epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 not complete, 4 network, 5 access, 6 not found, 7 disk "
-        "full, 8 file system, 9 corrupt content, 10 busy, 130 Ctrl-C, 143 SIGTERM.",
+        "full, 8 file system, 9 corrupt content, 10 busy, 11 cannot load here, 130 Ctrl-C, 143 SIGTERM.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"qwen-fetch {__version__}")
@@ -77,6 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     modes.add_argument("--verify", action="store_true", help="read everything and compare it with the Hub's digests")
     modes.add_argument("--cleanup", action="store_true", help="remove partial files, orphans and stale locks")
     modes.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    modes.add_argument("--check-load", action="store_true", help="prove that it can be loaded here, and say how")
     modes.add_argument("--self-test", action="store_true", help="try the whole job on a small Hub inside this machine")
     modes.add_argument("--resume", action="store_true", help="go on with partial files (the default)")
     modes.add_argument("--no-resume", action="store_true", help="throw partial files away and start them again")
@@ -180,6 +181,8 @@ def _run(arguments: argparse.Namespace) -> int:
             from qwen_fetch.selftest import self_test  # noqa: PLC0415
 
             return self_test(stop.tick)
+        if arguments.check_load:
+            return _check_load(settings, arguments, display, stop)
         if arguments.verify:
             return _verify(settings, arguments, display, stop)
         return _download(settings, arguments, display, stop)
@@ -265,6 +268,18 @@ def _verify(settings: Settings, arguments: argparse.Namespace, display: Display,
     return ExitCode.DONE
 
 
+def _check_load(settings: Settings, arguments: argparse.Namespace, display: Display, stop: _Stop) -> int:
+    from qwen_fetch.check_load import check_load  # noqa: PLC0415 - see above
+
+    found = check_load(settings, display, stop.tick)
+    display.close()
+    if arguments.json:
+        _print_json(found.as_json())
+    else:
+        print("\n".join(found.lines()))
+    return ExitCode.DONE
+
+
 def _cleanup(settings: Settings, arguments: argparse.Namespace) -> int:
     from qwen_fetch.cleanup import Cleanup, cleanup, find  # noqa: PLC0415 - see above
     from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415
@@ -343,7 +358,9 @@ def _tell(problem: Problem, arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse combinations that contradict each other."""
-    modes = [name for name in ("status_only", "verify", "cleanup", "self_test") if getattr(arguments, name)]
+    modes = [
+        name for name in ("status_only", "verify", "cleanup", "self_test", "check_load") if getattr(arguments, name)
+    ]
     if arguments.dry_run and modes != ["cleanup"]:
         modes.append("dry_run")
     pairs = [modes] if len(modes) > 1 else []

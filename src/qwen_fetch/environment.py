@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["check_cuda", "check_packages", "import_torch"]
 
-_NEEDED = {
-    "torch": "2.6",
-    # Without it the processor of the text encoder cannot be built (transformers 5: an error about something else).
-    "torchvision": "0.21",
-    "diffusers": "0.40",  # the first whose pipelines understand `dtype=`; older ones ignore it and load fp32
-    "transformers": "4.51",
-    "accelerate": "1.0",
+_NEEDED = {  # the lower bounds of the extra `load`, whose reasons are in pyproject.toml
+    "torch": "2.13",
+    "torchvision": "0.28",
+    "diffusers": "0.42",
+    "transformers": "5",
+    "accelerate": "1.15",
     "pillow": "10",
 }
 _CLASSES_SINCE = {"QwenImageEditPipeline": "0.35", "QwenImageEditPlusPipeline": "0.36"}

@@ -25,6 +25,7 @@ blocks overflow (pytorch PR 192722)."""
 _ALLOC_CONF = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 _PINNED_SHARE = {"linux": 0.8}
 _MAC_GPU_SHARE = 0.75  # of the RAM: what macOS lets the GPU use by default on machines that are large enough
+_CGROUP = Path("/sys/fs/cgroup")
 _GIB = 2**30
 
 
@@ -104,10 +105,9 @@ def available_ram() -> int:
     """Bytes of RAM that programs can still take; in a container, what its limit leaves."""
     available = _system_ram()
     with suppress(OSError, ValueError):  # cgroup v2; elsewhere, or without a limit, there is no number to read
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+        statistics = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
         available = min(available, limit - used + int(statistics["inactive_file"]))
     return available
 

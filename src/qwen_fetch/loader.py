@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from qwen_fetch.placement import Strategy
     from qwen_fetch.weights import Dtype, Quantization
 
-__all__ = ["Loaded", "Request", "load", "load_pipeline", "plan"]
+__all__ = ["Loaded", "Request", "has_cuda", "load", "load_pipeline", "plan"]
 
 _ALLOC_CONF = "PYTORCH_ALLOC_CONF"
 
@@ -139,7 +138,7 @@ def plan(request: Request) -> tuple[Checkpoint, Placement]:
     checkpoint = open_checkpoint(request.settings, request.folder)
     check_packages(checkpoint.class_name, request.wishes.quantization)
     machine = look()
-    if _has_cuda(machine) and request.wishes.device_map != "cpu":
+    if has_cuda(machine) and request.wishes.device_map != "cpu":
         check_cuda()
     return checkpoint, choose(machine, checkpoint.weights, request.wishes)
 
@@ -209,12 +208,13 @@ def _build_and_place(request: Request, checkpoint: Checkpoint, machine: Hardware
 def _machine(wishes: Wishes) -> Hardware:
     """What torch can use; a GPU that only the system sees is a Problem."""
     machine = look_with_torch()
-    if wishes.device_map != "cpu" and _has_cuda(look()):
-        check_cuda(torch_sees_it=_has_cuda(machine))
+    if wishes.device_map != "cpu" and has_cuda(look()):
+        check_cuda(torch_sees_it=has_cuda(machine))
     return machine
 
 
-def _has_cuda(machine: Hardware) -> bool:
+def has_cuda(machine: Hardware) -> bool:
+    """Whether there is an NVIDIA GPU."""
     return any(device.name.startswith("cuda") for device in machine.devices)
 
 
@@ -226,14 +226,14 @@ def _ask_for_exact_pinning() -> None:
 
 
 def _peak_ram() -> int:
-    with suppress(ImportError):
-        import resource  # noqa: PLC0415 - not on Windows
+    if sys.platform == "win32":
+        import psutil  # noqa: PLC0415 - comes with accelerate
 
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    import psutil  # noqa: PLC0415 - comes with accelerate
+        return psutil.Process().memory_info().peak_wset
+    import resource  # noqa: PLC0415 - not on Windows
 
-    return int(psutil.Process().memory_info().peak_wset)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _load_failed(request: Request, checkpoint: Checkpoint, error: Exception) -> Problem:

@@ -18,12 +18,12 @@ from qwen_fetch import errors
 from qwen_fetch.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from qwen_fetch.hardware import Hardware
     from qwen_fetch.weights import Dtype, Quantization, Weights
 
-__all__ = ["Method", "Part", "Placement", "RuledOut", "Strategy", "Wishes", "choose", "gib", "ladder"]
+__all__ = ["Method", "Part", "Placement", "RuledOut", "Strategy", "Wishes", "choose", "gib", "ladder", "reasons"]
 
 Method = Literal["resident", "split", "model-offload", "block-stream", "leaf-stream"]
 
@@ -168,8 +168,8 @@ class Placement:
             yield f"{'GPU':<10} {gib(need)} at the peak on {device} (calculated)"
         pinned = f", {gib(self.pinned)} of it pinned" if self.pinned else ""
         yield f"{'RAM':<10} {gib(self.ram)} at the peak{pinned} (calculated)"
-        for rung in self.ruled_out:
-            yield f"{'not':<10} {rung.strategy}: {rung.reason}"
+        for reason in reasons(self.ruled_out):
+            yield f"{'not':<10} {reason}"
 
 
 def gib(count: float) -> str:
@@ -181,7 +181,8 @@ def ladder(hardware: Hardware, weights: Weights, wishes: Wishes) -> list[Placeme
     """Every rung, best first: what it takes, or why it is not possible."""
     from qwen_fetch.rungs import judge  # noqa: PLC0415 - it builds the types of this module
 
-    return [judge(strategy, hardware, weights, wishes) for strategy in Strategy]
+    loaded = weights.as_loaded(wishes.dtype, wishes.quantization)
+    return [judge(strategy, hardware, loaded, wishes) for strategy in Strategy]
 
 
 def choose(hardware: Hardware, weights: Weights, wishes: Wishes, *, after: Strategy | None = None) -> Placement:
@@ -208,17 +209,17 @@ def choose(hardware: Hardware, weights: Weights, wishes: Wishes, *, after: Strat
         errors.DOES_NOT_FIT,
         wishes=wishes,
         machine=hardware,
-        reasons=_reasons(ruled_out) or "every rung was tried",
+        reasons="; ".join(reasons(ruled_out)) or "every rung was tried",
         instead=_instead(hardware, weights, wishes),
     )
 
 
-def _reasons(ruled_out: list[RuledOut]) -> str:
+def reasons(ruled_out: Iterable[RuledOut]) -> list[str]:
     """Each reason once, with the rungs it rules out."""
     rungs: dict[str, list[str]] = {}
     for rung in ruled_out:
         rungs.setdefault(rung.reason, []).append(rung.strategy)
-    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in rungs.items())
+    return [f"{', '.join(names)}: {reason}" for reason, names in rungs.items()]
 
 
 def _instead(hardware: Hardware, weights: Weights, wishes: Wishes) -> str:

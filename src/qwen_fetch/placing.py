@@ -36,7 +36,7 @@ def build(checkpoint: Checkpoint, placement: Placement, dtype: torch.dtype) -> A
     The dtype always reaches `from_pretrained`: without it transformer and VAE come up in fp32, which is 99 GB.
     """
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
-    with _offline():
+    with _offline(), _without_bars():
         if placement.quantization == "nf4":
             parts = _build_nf4(checkpoint, placement.part("transformer").device, options)
         else:
@@ -105,7 +105,7 @@ def pins_exactly() -> bool:
     torch.cuda.init()
     before = held()
     block = torch.empty(asked, dtype=torch.uint8, pin_memory=True)
-    return held() - before == block.numel()
+    return bool(held() - before == block.numel())
 
 
 @contextmanager
@@ -117,6 +117,21 @@ def _offline() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The bars of the libraries count shards that are only mapped: they would flash by and tell nothing."""
+    shown = [
+        logging for logging in (diffusers.utils.logging, transformers.utils.logging) if logging.is_progress_bar_enabled()
+    ]
+    for logging in shown:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logging in shown:
+            logging.enable_progress_bar()
 
 
 def _stream(module: torch.nn.Module, part: Part) -> None:

@@ -47,8 +47,15 @@ _CONVERTIBLE = {Strategy.RESIDENT, Strategy.MODEL_OFFLOAD, Strategy.BLOCK_STREAM
 
 
 def judge(strategy: Strategy, hardware: Hardware, weights: Weights, wishes: Wishes) -> Placement | RuledOut:
-    """One rung on one machine: what it takes, or why it is not possible."""
-    case = _Case(hardware, weights.as_loaded(wishes.dtype, wishes.quantization), wishes)
+    """One rung on one machine: what it takes, or why it is not possible.
+
+    Args:
+        strategy: The rung.
+        hardware: What there is.
+        weights: As they lie in memory.
+        wishes: What was asked for.
+    """
+    case = _Case(hardware, weights, wishes)
     rung = case.contradiction(strategy) or _ARITHMETIC[strategy](case)
     if isinstance(rung, Placement):
         rung = case.shortage(rung) or rung
@@ -89,13 +96,11 @@ class _Case:
         if wishes.dtype != "bfloat16" and strategy not in _CONVERTIBLE:
             return f"the weights are stored in bfloat16, and cannot stay in their files as {wishes.dtype}"
         if strategy is Strategy.CPU:
-            if (
-                wishes.device_map == "cpu"
-                or wishes.strategy
-                or not (self.hardware.devices or wishes.device_map != "auto")
-            ):
-                return ""
-            return "there is a GPU" if self.hardware.devices else f"device_map={wishes.device_map!r} was asked for"
+            if wishes.device_map not in {"auto", "cpu"}:
+                return f"device_map={wishes.device_map!r} was asked for"
+            # With a GPU, hours on the CPU are nobody's wish, unless it was told.
+            told = wishes.device_map == "cpu" or wishes.strategy
+            return "there is a GPU" if self.hardware.devices and not told else ""
         return self._gpu_contradiction(strategy)
 
     def _gpu_contradiction(self, strategy: Strategy) -> str:

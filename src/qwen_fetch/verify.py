@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qwen_fetch.settings import Settings
     from qwen_fetch.snapshot import RepoFile, Snapshot
 
-__all__ = ["verify"]
+__all__ = ["compare", "verify"]
 
 
 def verify(settings: Settings, emit: Listener, tick: Callable[[], None] = lambda: None) -> Report:
@@ -39,7 +39,7 @@ def verify(settings: Settings, emit: Listener, tick: Callable[[], None] = lambda
     emit(Phase("verify"))
     before = make_report(settings, store, known, wanted)
     here = {file.path for file in before.files if file.state is FileState.COMPLETE}
-    verified = _compare(store, known, [file for file in wanted if file.path in here], emit, tick)
+    verified = compare(store, known, [file for file in wanted if file.path in here], emit, tick)
     return make_report(settings, store, known, wanted, verified)
 
 
@@ -57,9 +57,10 @@ def _listing(settings: Settings, store: Store, emit: Listener, tick: Callable[[]
         return known
 
 
-def _compare(
+def compare(
     store: Store, known: Snapshot, files: list[RepoFile], emit: Listener, tick: Callable[[], None]
 ) -> dict[str, bool]:
+    """Whether each of `files` has its digest, by its path; reads them all, the largest first, on every core."""
     total = sum(file.size for file in files)
     done = 0
     lock = Lock()

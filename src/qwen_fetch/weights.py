@@ -100,6 +100,8 @@ class Component:
     def cast(self, dtype: Dtype) -> Component:
         """The same component in another dtype."""
         size = 4 if dtype == "float32" else 2
+        if sum(prod(tensor.shape) for tensor in self.tensors) * size == self.bytes:
+            return self
         return Component(self.name, tuple(replace(tensor, bytes=prod(tensor.shape) * size) for tensor in self.tensors))
 
     def quantized(self, quantization: Quantization | None) -> Component:
