@@ -15,9 +15,8 @@ pytest.importorskip("diffusers")
 
 import diffusers  # noqa: E402
 import numpy as np  # noqa: E402
-from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus  # noqa: E402
 from PIL import Image  # noqa: E402
-from tiny import make_tiny  # noqa: E402
+from tiny import make_tiny, small_references  # noqa: E402
 
 import qwen_fetch  # noqa: E402
 from qwen_fetch import hardware, load_pipeline, loader, placing  # noqa: E402
@@ -43,11 +42,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_references() -> Iterator[None]:
-    """The pipelines bring every picture to about 1 Mpx; 4096 pixels show the same and cost a hundredth."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus):
-            real = module.calculate_dimensions
-            patch.setattr(module, "calculate_dimensions", lambda _area, ratio, real=real: real(64 * 64, ratio))
+    with small_references():
         yield
 
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import json
 import runpy
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 
 SHIM = Path(__file__).with_name("torchvision_shim")
 runpy.run_path(str(SHIM / "sitecustomize.py"))  # before diffusers, which imports torchvision
@@ -17,7 +21,11 @@ runpy.run_path(str(SHIM / "sitecustomize.py"))  # before diffusers, which import
 import diffusers  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 torch.set_num_threads(1)  # so small, threads only wait for each other
 
@@ -66,6 +74,16 @@ def make_tiny(folder: Path, *, plus: bool = False, layout_of_2025: bool = False)
     if layout_of_2025:
         _as_of_2025(folder)
     return folder
+
+
+@contextmanager
+def small_references() -> Iterator[None]:
+    """The pipelines bring every picture to about 1 Mpx; 4096 pixels show the same and cost a hundredth."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus):
+            real = module.calculate_dimensions
+            patch.setattr(module, "calculate_dimensions", lambda _area, ratio, real=real: real(64 * 64, ratio))
+        yield
 
 
 def _transformer() -> torch.nn.Module:
