@@ -1,7 +1,5 @@
 """`--check-load`: proves that it loads, finds what the headers cannot show, and says what this machine can do."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -11,16 +9,16 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from conftest import OpenHub, Tool  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
-from tiny import SHIM, make_tiny  # noqa: E402
+from conftest import OpenHub, Tool
+from safetensors.torch import load_file, save_file
+from tiny import SHIM, make_tiny
 
-from qwen_fetch import check_load as module  # noqa: E402
-from qwen_fetch.check_load import check_load  # noqa: E402
-from qwen_fetch.errors import ExitCode, Problem  # noqa: E402
-from qwen_fetch.hardware import Device, Hardware  # noqa: E402
-from qwen_fetch.placement import Strategy  # noqa: E402
-from qwen_fetch.settings import Settings  # noqa: E402
+from qwen_fetch import check_load as module
+from qwen_fetch.check_load import check_load
+from qwen_fetch.errors import ExitCode, Problem
+from qwen_fetch.hardware import Device, Hardware
+from qwen_fetch.placement import Strategy
+from qwen_fetch.settings import Settings
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["edit, of 2025", "plus, of transformers 5"])
@@ -61,7 +59,10 @@ def test_what_was_downloaded_loads(downloaded: Tool) -> None:
     assert any(line.startswith("loads      processor: builds Qwen2VLProcessor") for line in lines)
     assert any("weight files have the Hub's digest" in line for line in lines)
     assert any(line.startswith("placement  cpu: no GPU") for line in lines)
-    result = downloaded.run("--check-load", "--json").json
+
+
+def test_the_result_for_programs(downloaded: Tool) -> None:
+    result = json.loads(json.dumps(check_load(Settings(cache_dir=downloaded.cache), lambda _event: None).as_json()))
     assert result["loads"]
     assert result["digests_compared"] > 10
     assert result["placement"]["strategy"] == "cpu"

@@ -1,7 +1,5 @@
 """What can be wrong with the files, each said before torch is imported; on the made-up repo, without torch."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Packages that are missing, too old or not made for each other, each told before anything is imported."""
 
-from __future__ import annotations
-
 import re
 import sys
 import tomllib

@@ -1,7 +1,5 @@
 """What the system says about itself, without torch."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

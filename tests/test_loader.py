@@ -1,12 +1,12 @@
-"""The shared loader on a tiny pipeline of the real classes: the promised arguments, every placement, every way to fail."""
+"""The loader on a tiny pipeline of the real classes: the promised arguments, every placement, every way to fail."""
 
-from __future__ import annotations
-
+import os
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -24,11 +24,8 @@ from qwen_fetch.checkpoint import open_checkpoint  # noqa: E402
 from qwen_fetch.errors import ExitCode, Problem  # noqa: E402
 from qwen_fetch.hardware import Device, Hardware  # noqa: E402
 from qwen_fetch.loader import Request, load  # noqa: E402
-from qwen_fetch.placement import Strategy, Wishes  # noqa: E402
+from qwen_fetch.placement import Strategy, Wishes, choose  # noqa: E402
 from qwen_fetch.settings import Settings  # noqa: E402
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 GIB = 2**30
 USERS_ARGUMENTS: dict[str, Any] = {"device_map": "auto", "low_cpu_mem_usage": False}
@@ -143,7 +140,7 @@ def test_every_placement_gives_the_same_pixels(
 def test_blocks_spread_over_devices_give_the_same_pixels(tiny: Path, pixels: np.ndarray[Any, Any]) -> None:
     checkpoint = open_checkpoint(Settings(), tiny)
     machine = Hardware((Device("cpu", 50 * GIB), Device("cpu", 40 * GIB)), 100 * GIB)
-    found = loader.choose(machine, checkpoint.weights, Wishes(strategy=Strategy.SEVERAL_GPUS))
+    found = choose(machine, checkpoint.weights, Wishes(strategy=Strategy.SEVERAL_GPUS))
     split = replace(found.parts[0], method="split", split=(("cpu", 1), ("cpu", 3)))
     pipeline = placing.build(checkpoint, found, torch.bfloat16)
     placing.place(pipeline, replace(found, parts=(split, *found.parts[1:])), torch.bfloat16)
@@ -156,8 +153,7 @@ def test_blocks_spread_over_devices_give_the_same_pixels(tiny: Path, pixels: np.
 def test_fp8_and_tiles_change_little(
     tiny: Path, pixels: np.ndarray[Any, Any], strategy: Strategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiled = loader.choose
-    monkeypatch.setattr(loader, "choose", lambda *arguments, **options: replace(tiled(*arguments, **options), tiled=True))
+    monkeypatch.setattr(loader, "choose", lambda *args, **options: replace(choose(*args, **options), tiled=True))
     pipeline = load_pipeline(str(tiny), strategy=strategy, quantization="fp8", progress=False)
     assert pipeline.vae.use_tiling
     assert pipeline.transformer.transformer_blocks[0].attn.to_q.weight.dtype is torch.float8_e4m3fn
@@ -258,11 +254,11 @@ def test_what_the_libraries_refuse_is_a_problem(tiny: Path, monkeypatch: pytest.
 def test_torch_is_told_how_to_pin_before_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     loader._ask_for_exact_pinning()
-    assert hardware.EXACT_PINNING not in loader.os.environ["PYTORCH_ALLOC_CONF"]  # too late: it is imported
+    assert hardware.EXACT_PINNING not in os.environ["PYTORCH_ALLOC_CONF"]  # too late: it is imported
     monkeypatch.delitem(sys.modules, "torch")
     for _ in range(2):
         loader._ask_for_exact_pinning()
-        assert loader.os.environ["PYTORCH_ALLOC_CONF"] == f"expandable_segments:True,{hardware.EXACT_PINNING}"
+        assert os.environ["PYTORCH_ALLOC_CONF"] == f"expandable_segments:True,{hardware.EXACT_PINNING}"
 
 
 def test_the_package_exports_it_lazily() -> None:

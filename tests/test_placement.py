@@ -1,7 +1,5 @@
 """Placements: the table of common machines, the laws, and what the facts rule out."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

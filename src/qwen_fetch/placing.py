@@ -123,7 +123,9 @@ def _offline() -> Iterator[None]:
 def _without_bars() -> Iterator[None]:
     """The bars of the libraries count shards that are only mapped: they would flash by and tell nothing."""
     shown = [
-        logging for logging in (diffusers.utils.logging, transformers.utils.logging) if logging.is_progress_bar_enabled()
+        logging
+        for logging in (diffusers.utils.logging, transformers.utils.logging)
+        if logging.is_progress_bar_enabled()
     ]
     for logging in shown:
         logging.disable_progress_bar()
