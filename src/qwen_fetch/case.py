@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qwen_fetch.hardware import EXACT_PINNING
 from qwen_fetch.placement import Part, Placement, Strategy, gib
 
 if TYPE_CHECKING:
@@ -118,10 +119,19 @@ class Case:
             if (need := placement.vram.get(device.name, 0)) > device.free:
                 return f"needs {gib(need)} on {device.name}, {gib(device.free)} are free"
         if placement.ram > self.hardware.ram * _USABLE:
-            return f"needs {gib(placement.ram)} of RAM, {gib(self.hardware.ram)} are available"
+            hint = self._hint if placement.pinned else ""
+            return f"needs {gib(placement.ram)} of RAM, {gib(self.hardware.ram)} are available{hint}"
         if placement.pinned > self.hardware.pinnable:
-            return f"needs {gib(placement.pinned)} of pinned RAM, {gib(self.hardware.pinnable)} can be spared"
+            return (
+                f"needs {gib(placement.pinned)} of pinned RAM, {gib(self.hardware.pinnable)} can be spared{self._hint}"
+            )
         return ""
+
+    @property
+    def _hint(self) -> str:
+        if self.hardware.exact_pinning:
+            return ""
+        return f" (less with PYTORCH_ALLOC_CONF={EXACT_PINNING} in the environment before torch 2.13 is imported)"
 
     def copies(self, size: int) -> int:
         """How many bytes of RAM weights of `size` take if there is room to read them fully; 0: they stay mapped."""

@@ -30,10 +30,16 @@ __all__ = ["build", "is_out_of_memory", "peak_vram", "pins_exactly", "place", "r
 _CPU = torch.device("cpu")
 
 
-def build(checkpoint: Checkpoint, placement: Placement, dtype: torch.dtype) -> Any:
+def build(checkpoint: Checkpoint, placement: Placement, dtype: torch.dtype, **given: Any) -> Any:
     """The pipeline that the snapshot names, from its folder alone, still on the CPU.
 
     The dtype always reaches `from_pretrained`: without it transformer and VAE come up in fp32, which is 99 GB.
+
+    Args:
+        checkpoint: The files.
+        placement: For how the weights are read.
+        dtype: What is computed in.
+        given: Components that are not to be loaded.
     """
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
     with _offline(), _without_bars():
@@ -42,7 +48,9 @@ def build(checkpoint: Checkpoint, placement: Placement, dtype: torch.dtype) -> A
         else:
             # No device_map: diffusers refuses it together with low_cpu_mem_usage=False, and does not know "auto".
             parts = {"low_cpu_mem_usage": placement.load == "mapped"}
-        pipeline = getattr(diffusers, checkpoint.class_name).from_pretrained(checkpoint.folder, **parts, **options)
+        pipeline = getattr(diffusers, checkpoint.class_name).from_pretrained(
+            checkpoint.folder, **parts, **options, **given
+        )
     gc.collect()  # the loader leaves a reference cycle that holds every shard it read (diffusers 0.42.1)
     return pipeline
 
