@@ -1,6 +1,7 @@
 """`--check-load`: proves that it loads, finds what the headers cannot show, and says what this machine can do."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from conftest import OpenHub, Tool
+from machines import with_gpu
 from safetensors.torch import load_file, save_file
 from tiny import SHIM, make_tiny
 
@@ -111,8 +113,13 @@ def test_it_says_what_the_machine_can_do(downloaded: Tool, monkeypatch: pytest.M
     assert any(line.startswith(f"placement  {Strategy.RESIDENT}") for line in lines)  # it is tiny
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a made-up nvidia-smi is a shell script")
 def test_nothing_downloaded(tool: Tool) -> None:
+    """What this machine can do is told before an evening is spent on the download."""
+    tool.extra["PATH"] = with_gpu(tool.home)
     ended = tool.run("--check-load")
     assert ended.code == ExitCode.CANNOT_LOAD
+    assert "RTX 4080" in ended.err
+    assert "placement  " in ended.err
     assert "[not-downloaded]" in ended.err
     assert "Download it: python" in ended.err

@@ -98,6 +98,12 @@ def test_a_file_that_is_missing(copy: Path, remove: object, told: str) -> None:
     assert "qwen-fetch" in problem.do[0]
 
 
+def test_an_index_that_leads_out_of_its_folder(copy: Path) -> None:
+    path = copy / "transformer" / "diffusion_pytorch_model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": {"weight": "../../other/model.safetensors"}}))
+    assert "outside of its folder" in problem_of(copy).what
+
+
 def test_a_dangling_pointer_is_missing(copy: Path) -> None:
     (copy / SHARD).unlink()
     (copy / SHARD).symlink_to(copy / "nowhere")

@@ -24,7 +24,7 @@ from qwen_fetch.checkpoint import open_checkpoint  # noqa: E402
 from qwen_fetch.errors import ExitCode, Problem  # noqa: E402
 from qwen_fetch.hardware import Device, Hardware  # noqa: E402
 from qwen_fetch.loader import Request, load  # noqa: E402
-from qwen_fetch.placement import Strategy, Wishes, choose  # noqa: E402
+from qwen_fetch.placement import Part, Strategy, Wishes, choose  # noqa: E402
 from qwen_fetch.settings import Settings  # noqa: E402
 
 GIB = 2**30
@@ -265,3 +265,30 @@ def test_the_package_exports_it_lazily() -> None:
     assert qwen_fetch.load_pipeline is load_pipeline
     with pytest.raises(AttributeError, match="no attribute 'load_pipelin'"):
         _ = qwen_fetch.load_pipelin
+
+
+def test_diffusers_pins_every_block_before_it_lets_go_of_the_first(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why blocks are streamed from mapped weights: a copy in RAM would be held beside the whole pinned one.
+
+    When this fails, a copy costs one block more, and no longer all of them.
+    """
+    group = diffusers.hooks.group_offloading.ModuleGroup
+    log: list[str] = []
+    make, let_go = group.__init__, group.offload_
+
+    def logged_make(self: Any, *arguments: Any, **options: Any) -> None:
+        log.append("pinned")
+        make(self, *arguments, **options)
+
+    def logged_let_go(self: Any) -> None:
+        log.append("let go")
+        let_go(self)
+
+    monkeypatch.setattr(group, "__init__", logged_make)
+    monkeypatch.setattr(group, "offload_", logged_let_go)
+    transformer = plain(tiny).transformer
+    for by_block, before in ((True, len(transformer.transformer_blocks)), (False, 1)):
+        log.clear()
+        method = "block-stream" if by_block else "leaf-stream"
+        placing._stream(transformer if by_block else plain(tiny).text_encoder, Part("any", "cpu", method))
+        assert log.index("let go") == before

@@ -1,6 +1,5 @@
 """The benchmark for machines with a GPU: what of it can be shown without one."""
 
-import os
 import sys
 
 import pytest
@@ -9,10 +8,9 @@ from conftest import ROOT, Tool
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from tiny import SHIM  # noqa: E402
+from tiny import SHIM
 
 
-@pytest.mark.skipif(os.name == "nt", reason="it reads its peak of RAM as POSIX has it")
 def test_a_rung_is_loaded_and_makes_an_edit(tool: Tool) -> None:
     tool.extra |= {"PYTHONPATH": str(SHIM), "OMP_NUM_THREADS": "1"}
     script = [sys.executable, str(ROOT / "tools" / "measure_placement.py")]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -27,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # also run
 from qwen_fetch.architecture import qwen_image_edit
 from qwen_fetch.checkpoint import open_checkpoint
 from qwen_fetch.errors import Problem
-from qwen_fetch.hardware import EXACT_PINNING, Device, Hardware, available_ram
+from qwen_fetch.hardware import EXACT_PINNING, Device, Hardware, available_ram, peak_ram
 from qwen_fetch.placement import Strategy, Wishes, choose, gib
 from qwen_fetch.settings import Settings
 
@@ -157,7 +156,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     return {
         "vram": max(placing.peak_vram().values(), default=0),
         "calculated": placement.peak_vram,
-        "ram": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "ram": peak_ram(),
         "pinned": pinned,
         "load": loaded - began,
         "step": (steps[-1] - steps[0]) / (len(steps) - 1),

@@ -17,6 +17,7 @@ from qwen_fetch.checkpoint import download_command, open_checkpoint
 from qwen_fetch.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.errors import Problem
 from qwen_fetch.events import Note, Phase
+from qwen_fetch.explain import explain
 from qwen_fetch.hardware import look
 from qwen_fetch.loader import Request, has_cuda
 from qwen_fetch.placement import Wishes, choose
@@ -84,7 +85,12 @@ def check_load(settings: Settings, emit: Listener, tick: Callable[[], None] = la
     """
     request = Request(settings, Wishes())
     emit(Phase("files"))
-    checkpoint = open_checkpoint(settings)
+    try:
+        checkpoint = open_checkpoint(settings)
+    except Problem:
+        for line in explain(request):  # before a download, this is what is wanted to be known
+            emit(Note(line))
+        raise
     machine = look()
     emit(Note(f"This machine has {machine}."))
     placement = choose(machine, checkpoint.weights, request.wishes)

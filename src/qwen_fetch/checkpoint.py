@@ -6,6 +6,8 @@ No network, no torch: everything that can be wrong with the files is said before
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from qwen_fetch.settings import Settings
     from qwen_fetch.weights import Tensor
 
-__all__ = ["Checkpoint", "open_checkpoint"]
+__all__ = ["Checkpoint", "download_command", "open_checkpoint"]
 
 _CONFIGS = (  # of a component's folder, one of these; transformers 5 saves other names than those of 2025
     "config.json",
@@ -112,9 +114,6 @@ def download_command(settings: Settings, *more: str) -> str:
 
 def _downloader() -> str:
     """The download tool as it lies beside the script that runs, or as it is installed."""
-    import os  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
     tool = Path(sys.argv[0]).with_name("download_qwen_edit_hub.py")
     return f"python {os.path.relpath(tool)}" if tool.is_file() else "qwen-fetch"
 
@@ -163,6 +162,8 @@ def _read_component(settings: Settings, folder: Path, name: str) -> tuple[tuple[
         shards = sorted({str(shard) for shard in weight_map.values()})
     else:
         shards = sorted(path.name for path in (folder / name).glob("*.safetensors"))
+    if any(Path(shard).name != shard for shard in shards):
+        raise _damaged(settings, f"{name}/{indexes[0].name}", "it names a file outside of its folder")
     if not shards:
         raise _missing(settings, f"the folder {name} holds no weights")
     if absent := [shard for shard in shards if not (folder / name / shard).is_file()]:

@@ -15,16 +15,27 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["EXACT_PINNING", "Device", "Hardware", "available_ram", "look", "look_with_torch"]
+__all__ = [
+    "EXACT_PINNING",
+    "MAC_GPU_SHARE",
+    "Device",
+    "Hardware",
+    "available_ram",
+    "look",
+    "look_with_torch",
+    "peak_ram",
+]
 
 EXACT_PINNING = "pinned_max_cached_size_mb:1"
 """For `PYTORCH_ALLOC_CONF`, before torch is imported: page-locked blocks above 1 MB are not rounded up to a power
 of two (`CachingHostAllocator.h`; torch 2.13 or newer). Not `pinned_max_round_threshold_mb`: in 2.13 it lets cached
 blocks overflow (pytorch PR 192722)."""
 
+MAC_GPU_SHARE = 0.75
+"""How much of the RAM macOS lets the GPU use by default, on machines that are large enough; reported."""
+
 _ALLOC_CONF = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 _PINNED_SHARE = {"linux": 0.8}
-_MAC_GPU_SHARE = 0.75  # of the RAM: what macOS lets the GPU use by default on machines that are large enough
 _CGROUP = Path("/sys/fs/cgroup")
 _GIB = 2**30
 
@@ -112,6 +123,18 @@ def available_ram() -> int:
     return available
 
 
+def peak_ram() -> int:
+    """The most RAM that this process has had so far, in bytes."""
+    if sys.platform == "win32":
+        import psutil  # noqa: PLC0415 - comes with accelerate
+
+        return psutil.Process().memory_info().peak_wset
+    import resource  # noqa: PLC0415 - not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def _system_ram() -> int:
     with suppress(ImportError):
         import psutil  # noqa: PLC0415 - comes with accelerate; `--explain` works without it on Linux
@@ -151,7 +174,7 @@ def _visible(devices: list[Device]) -> tuple[Device, ...]:
 
 def _mac(ram: int) -> tuple[Device, ...]:
     if sys.platform == "darwin" and platform.machine() == "arm64":
-        return (Device("mps", int(ram * _MAC_GPU_SHARE), "Apple GPU"),)
+        return (Device("mps", int(ram * MAC_GPU_SHARE), "Apple GPU"),)
     return ()
 
 

@@ -17,7 +17,7 @@ from qwen_fetch import errors
 from qwen_fetch.checkpoint import download_command, open_checkpoint
 from qwen_fetch.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.errors import Problem
-from qwen_fetch.hardware import EXACT_PINNING, Hardware, look, look_with_torch
+from qwen_fetch.hardware import EXACT_PINNING, Hardware, look, look_with_torch, peak_ram
 from qwen_fetch.placement import Placement, Wishes, choose, gib
 from qwen_fetch.reading import read_ahead
 from qwen_fetch.settings import DEFAULT_REPO, Settings
@@ -165,7 +165,7 @@ def load(request: Request) -> Loaded:
     pipeline, placement = _down_the_ladder(request, checkpoint, machine, placement)
     from qwen_fetch.placing import peak_vram  # noqa: PLC0415 - likewise
 
-    loaded = Loaded(pipeline, placement, checkpoint, time.monotonic() - began, _peak_ram(), peak_vram())
+    loaded = Loaded(pipeline, placement, checkpoint, time.monotonic() - began, peak_ram(), peak_vram())
     gpus = "".join(f", {gib(peak)} on {device}" for device, peak in loaded.peak_vram.items() if peak)
     request.say(f"Loaded in {time_text(loaded.seconds)}; peak: {gib(loaded.peak_ram)} of RAM{gpus}.")
     return loaded
@@ -223,17 +223,6 @@ def _ask_for_exact_pinning() -> None:
     told = os.environ.get(_ALLOC_CONF, "")
     if "torch" not in sys.modules and EXACT_PINNING not in told:
         os.environ[_ALLOC_CONF] = ",".join(filter(None, [told, EXACT_PINNING]))
-
-
-def _peak_ram() -> int:
-    if sys.platform == "win32":
-        import psutil  # noqa: PLC0415 - comes with accelerate
-
-        return psutil.Process().memory_info().peak_wset
-    import resource  # noqa: PLC0415 - not on Windows
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _load_failed(request: Request, checkpoint: Checkpoint, error: Exception) -> Problem:

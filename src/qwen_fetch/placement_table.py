@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qwen_fetch.architecture import qwen_image_edit
 from qwen_fetch.errors import Problem
-from qwen_fetch.hardware import Device, Hardware
+from qwen_fetch.hardware import MAC_GPU_SHARE, Device, Hardware
 from qwen_fetch.placement import Wishes, choose, gib
 from qwen_fetch.settings import DEFAULT_REPO
 
@@ -18,7 +18,6 @@ __all__ = ["machine", "machines", "print_table"]
 _GIB = 2**30
 _FREE_VRAM = 0.97  # of the card's memory, beside a desktop; 15.6 of 16 GiB on an RTX 4080
 _FREE_RAM = 0.92  # of what is installed, beside a system with nothing else running
-_MAC_SHARE = 0.75  # of its RAM: what macOS lets the GPU use
 
 
 def machine(gpus: int, vram: int, ram: int) -> Hardware:
@@ -35,7 +34,7 @@ def machines() -> Iterator[tuple[str, Hardware]]:
                 yield f"{gpus} x {vram} GB, {ram} GB RAM", machine(gpus, vram, ram)
     for ram in (32, 64, 96, 128):
         free = int(ram * _GIB * _FREE_RAM)
-        mps = Device("mps", min(int(ram * _GIB * _MAC_SHARE), free), f"{ram} GB")
+        mps = Device("mps", min(int(ram * _GIB * MAC_GPU_SHARE), free), f"{ram} GB")
         yield f"Mac, {ram} GB", Hardware((mps,), free, platform="darwin")
     for ram in (32, 64, 128):
         yield f"CPU, {ram} GB RAM", machine(0, 0, ram)

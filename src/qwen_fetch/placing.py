@@ -178,7 +178,10 @@ def _dispatch(module: torch.nn.Module, part: Part) -> None:
 
 
 def _build_nf4(checkpoint: Checkpoint, device: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Transformer and text encoder in 4 bits, one after the other: bitsandbytes loads each straight to the GPU."""
+    """Transformer and text encoder in 4 bits, one after the other: bitsandbytes loads each straight to the GPU.
+
+    Written after the source of both libraries; never run, for it needs a CUDA GPU.
+    """
     parts = {}
     for name, library in (("text_encoder", transformers), ("transformer", diffusers)):
         config = library.BitsAndBytesConfig(
