@@ -148,6 +148,19 @@ def test_blocks_spread_over_devices_give_the_same_pixels(tiny: Path, pixels: np.
     assert (edit(pipeline) == pixels).all()
 
 
+def test_of_several_devices_the_one_of_the_vae_computes(tiny: Path) -> None:
+    """Inputs and latents are made there. The meta device stands in for the other GPU."""
+    checkpoint = open_checkpoint(Settings(), tiny)
+    machine = Hardware((Device("cpu", 50 * GIB), Device("meta", 40 * GIB)), 100 * GIB)
+    found = choose(machine, checkpoint.weights, Wishes(strategy=Strategy.SEVERAL_GPUS))
+    assert found.part("text_encoder").device == "meta"
+    assert found.part("vae").device == "cpu"
+    pipeline = placing.build(checkpoint, found, torch.bfloat16)
+    placing.place(pipeline, found, torch.bfloat16)
+    assert pipeline.text_encoder.device.type == "meta"
+    assert pipeline._execution_device == torch.device("cpu")
+
+
 @pytest.mark.usefixtures("emulated")
 @pytest.mark.parametrize("strategy", [Strategy.RESIDENT, Strategy.BLOCK_STREAM, Strategy.CPU])
 def test_fp8_and_tiles_change_little(

@@ -98,7 +98,7 @@ class Case:
     def _gpu_contradiction(self, strategy: Strategy) -> str:
         wishes = self.wishes
         if not self.gpus:
-            return "no GPU" if wishes.device_map == "auto" else f"no GPU that device_map={wishes.device_map!r} names"
+            return f"device_map={wishes.device_map!r} was asked for" if self.hardware.devices else "no GPU"
         if self.gpu.shares_ram and wishes.quantization:
             return f"{wishes.quantization} needs a CUDA GPU"
         if self.gpu.shares_ram and strategy is not Strategy.RESIDENT:

@@ -17,7 +17,7 @@ from qwen_fetch.checkpoint import download_command, open_checkpoint
 from qwen_fetch.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.errors import Problem
 from qwen_fetch.events import Note, Phase
-from qwen_fetch.explain import explain
+from qwen_fetch.explain_load import explain_load
 from qwen_fetch.hardware import look
 from qwen_fetch.loader import Request, has_cuda
 from qwen_fetch.placement import Wishes, choose
@@ -88,7 +88,7 @@ def check_load(settings: Settings, emit: Listener, tick: Callable[[], None] = la
     try:
         checkpoint = open_checkpoint(settings)
     except Problem:
-        for line in explain(request):  # before a download, this is what is wanted to be known
+        for line in explain_load(request):  # before a download, this is what is wanted to be known
             emit(Note(line))
         raise
     machine = look()

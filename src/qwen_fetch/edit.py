@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_fetch import __version__, errors
 from qwen_fetch.errors import ExitCode, Problem
-from qwen_fetch.explain import explain
+from qwen_fetch.explain_load import explain_load
 from qwen_fetch.loader import Request, load, plan
 from qwen_fetch.placement import Strategy, Wishes
 from qwen_fetch.settings import DEFAULT_REPO, Settings
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             not arguments.quiet,
         )
         if arguments.explain:
-            for line in explain(request):
+            for line in explain_load(request):
                 print(line)
         else:
             print(run(edit, request))

@@ -69,14 +69,14 @@ def place(pipeline: Any, placement: Placement, dtype: torch.dtype) -> None:
     if placement.strategy is Strategy.MODEL_OFFLOAD:
         pipeline.enable_model_cpu_offload(device=placement.part("transformer").device)
         return
-    # The pipeline takes its own device from the hooks of a streamed part, or from the first part without hooks:
-    # the VAE, which is always whole.
-    main = placement.part("vae").device
+    # Of several devices the pipeline computes on the one that the VAE's hooks name. Without hooks it would be that of
+    # its first part by the alphabet, the text encoder.
+    spread = placement.strategy is Strategy.SEVERAL_GPUS
     for part in placement.parts:
         module = getattr(pipeline, part.component)
         if part.method in {"block-stream", "leaf-stream"}:
             _stream(module, part)
-        elif part.method == "split" or part.device != main:
+        elif spread:
             _dispatch(module, part)
         else:
             module.to(part.device)

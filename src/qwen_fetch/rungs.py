@@ -132,7 +132,7 @@ def _leaf_stream(case: Case) -> Placement:
     held = case.staging(text)
     reason = "little RAM: everything streams leaf by leaf from the mapped files"
     if case.hardware.ram - PROCESS - held < transformer.bytes:
-        reason += f"; RAM cannot keep them all, so each step reads {gib(transformer.bytes)} from the disk"
+        reason += f"; RAM cannot keep them all, so each pass reads {gib(transformer.bytes)} from the disk"
     return case.placement(
         Strategy.LEAF_STREAM,
         reason,

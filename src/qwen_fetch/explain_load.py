@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from qwen_fetch.loader import Request
     from qwen_fetch.weights import Weights
 
-__all__ = ["explain"]
+__all__ = ["explain_load"]
 
 
-def explain(request: Request) -> Iterator[str]:
+def explain_load(request: Request) -> Iterator[str]:
     """Line by line: the model, the machine, the placement and the rungs that were ruled out.
 
     Raises:
