@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qwen_fetch.events import Listener
+    from qwen_fetch.loading.loader import load_pipeline
     from qwen_fetch.report import Report
     from qwen_fetch.routines.download import Result
 
-__all__ = ["__version__", "download", "status"]
+__all__ = ["__version__", "download", "load_pipeline", "status"]
 __version__ = "0.1.0"
 
 
@@ -59,3 +60,12 @@ def status(**settings: Any) -> Report:
     from qwen_fetch.settings import Settings  # noqa: PLC0415 - as above
 
     return look(Settings(**settings))
+
+
+def __getattr__(name: str) -> Any:
+    """`load_pipeline` is looked up when it is asked for: whoever only downloads need not have its packages."""
+    if name == "load_pipeline":
+        from qwen_fetch.loading.loader import load_pipeline  # noqa: PLC0415 - see above
+
+        return load_pipeline
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

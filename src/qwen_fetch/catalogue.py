@@ -266,6 +266,109 @@ VERIFY_FAILED = Kind(
     do=("Fetch just these again: {command}",),
 )
 
+# --- loading -------------------------------------------------------------------------------------------------
+
+DOES_NOT_FIT = Kind(
+    "does-not-fit",
+    ExitCode.CANNOT_LOAD,
+    what="The model does not fit on this machine with {wishes}.",
+    why="There is {machine}. {reasons}.",
+    do=("{instead}",),
+)
+NOT_DOWNLOADED = Kind(
+    "not-downloaded",
+    ExitCode.CANNOT_LOAD,
+    what="{repo_id} is not whole on this disk: {detail}.",
+    why="The download has not been made or finished, or files were removed or moved afterwards.",
+    do=("Download it: {command}",),
+)
+DAMAGED_WEIGHTS = Kind(
+    "damaged-weights",
+    ExitCode.CANNOT_LOAD,
+    what="{path} cannot be loaded: {detail}.",
+    why="A download or a copy was cut, or something else was saved under this name.",
+    do=("Fetch this file again: {command}",),
+)
+COMFYUI_LAYOUT = Kind(
+    "comfyui-layout",
+    ExitCode.CANNOT_LOAD,
+    what="{folder} is a folder for ComfyUI, not a diffusers model.",
+    why="ComfyUI wants single files; diffusers wants a folder with model_index.json and sharded weights.",
+    do=(
+        "For Python: download the model with qwen-fetch, and load it by its name.",
+        "For ComfyUI: use the files of Comfy-Org/Qwen-Image-Edit_ComfyUI.",
+    ),
+)
+UNKNOWN_PIPELINE = Kind(
+    "unknown-pipeline",
+    ExitCode.CANNOT_LOAD,
+    what="This repo holds {class_name}, which is not of the Qwen-Image family.",
+    why="Where the parts go is calculated for a transformer, a text encoder and a VAE of this family.",
+    do=("Load it with diffusers itself: DiffusionPipeline.from_pretrained(…, local_files_only=True).",),
+)
+PACKAGE_MISSING = Kind(
+    "package-missing",
+    ExitCode.CANNOT_LOAD,
+    what="The package {package} is not installed.",
+    why="Downloading does without it; loading the model needs it.",
+    do=("{command}",),
+)
+PACKAGE_TOO_OLD = Kind(
+    "package-too-old",
+    ExitCode.CANNOT_LOAD,
+    what="{package} {version} is too old; this model needs {least} or newer.",
+    why="Older versions lack its classes, or load it in twice the memory.",
+    do=("{command}",),
+)
+TORCHVISION_MISMATCH = Kind(
+    "torchvision-mismatch",
+    ExitCode.CANNOT_LOAD,
+    what="torchvision {torchvision} does not work with torch {torch}: {detail}.",
+    why="The two are compiled for each other; one was upgraded alone, or they come from different indexes.",
+    do=("Install both at once, from the same index: pip install --upgrade --force-reinstall torch torchvision",),
+)
+TORCH_BROKEN = Kind(
+    "torch-broken",
+    ExitCode.CANNOT_LOAD,
+    what="torch cannot be imported: {detail}.",
+    why="Its installation is damaged, or made for another system.",
+    do=("Install it again: pip install --force-reinstall torch torchvision",),
+)
+TORCH_WITHOUT_CUDA = Kind(
+    "torch-without-cuda",
+    ExitCode.CANNOT_LOAD,
+    what="This machine has an NVIDIA GPU, and torch {version} cannot use it.",
+    why="It is the build for CPUs, with which a picture takes hours.",
+    do=(
+        "Choose the CUDA build for your system at https://pytorch.org/get-started/locally/ and install it.",
+        "Or use the CPU all the same: device_map='cpu'.",
+    ),
+)
+LOAD_FAILED = Kind(
+    "load-failed",
+    ExitCode.CANNOT_LOAD,
+    what="{class_name} could not be built: {detail}.",
+    why="The files are whole; diffusers or transformers refuse them. Their versions may not fit each other.",
+    do=(
+        'Bring the packages up to date: pip install --upgrade "qwen-fetch[load]"',
+        "Compare the files with the Hub's digests: {command}",
+    ),
+)
+OUT_OF_MEMORY = Kind(
+    "out-of-memory",
+    ExitCode.CANNOT_LOAD,
+    what="The memory of {device} did not suffice for {task} ({strategy}).",
+    why="Other programs use it too, or the picture is larger than the plan was made for.",
+    do=("{instead}",),
+)
+SHAPES_DIFFER = Kind(
+    "shapes-differ",
+    ExitCode.CANNOT_LOAD,
+    what="The weights of {component} do not fit its configuration: {detail}.",
+    why="Files of different models or editions were mixed in one folder.",
+    do=("Compare them with the Hub's digests: {command}",),
+)
+
 # --- the end -------------------------------------------------------------------------------------------------
 
 SELF_TEST = Kind(

@@ -50,6 +50,8 @@ def _run(arguments: argparse.Namespace) -> int:
             from qwen_fetch.routines.selftest import self_test  # noqa: PLC0415
 
             return self_test(settings, tick)
+        if arguments.check_load:
+            return _check_load(settings, arguments, emit, tick)
         if arguments.verify:
             return _verify(settings, arguments, emit, tick)
         return _download(settings, arguments, emit, tick)
@@ -90,6 +92,17 @@ def _say_done(report: Report, fetched: int, seconds: float) -> None:
         f"Load it with from_pretrained({report.repo_id!r}, local_files_only=True).",
         file=sys.stderr,
     )
+
+
+def _check_load(settings: Settings, arguments: argparse.Namespace, emit: Listener, tick: Callable[[], None]) -> int:
+    from qwen_fetch.loading.check_load import check_load  # noqa: PLC0415
+
+    found = check_load(settings, emit, tick)
+    if arguments.json:
+        print_json(found.as_json())
+    else:
+        print("\n".join(found.lines()))
+    return ExitCode.DONE
 
 
 def _diagnose(settings: Settings, arguments: argparse.Namespace, tick: Callable[[], None]) -> int:

@@ -35,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=f"Bring {DEFAULT_REPO} (57.7 GB), or any model of the Hub, into the Hugging Face cache, "
         "over a line that breaks. Run it again after any interruption: it goes on at the byte where it stopped.",
         epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 not complete, 4 network, 5 access, 6 not found, 7 disk "
-        "full, 8 file system, 9 corrupt content, 10 busy, 130 Ctrl-C, 143 SIGTERM.",
+        "full, 8 file system, 9 corrupt content, 10 busy, 11 cannot load here, 130 Ctrl-C, 143 SIGTERM.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"qwen-fetch {__version__}")
@@ -46,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     modes.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     modes.add_argument("--xet-cache", action="store_true", help="with --cleanup: the Xet client's old logs as well")
     modes.add_argument("--diagnose", action="store_true", help="what is wrong between here and the Hub, as a table")
+    modes.add_argument("--check-load", action="store_true", help="prove that it can be loaded here, and say how")
     modes.add_argument("--self-test", action="store_true", help="try the whole job on a small Hub inside this machine")
     modes.add_argument("--resume", action="store_true", help="go on with partial files (the default)")
     modes.add_argument("--no-resume", action="store_true", help="throw partial files away and start them again")
@@ -136,7 +137,11 @@ def check(arguments: argparse.Namespace) -> None:
     Raises:
         Problem: (usage) They do.
     """
-    modes = [name for name in ("status_only", "verify", "cleanup", "diagnose", "self_test") if getattr(arguments, name)]
+    modes = [
+        name
+        for name in ("status_only", "verify", "cleanup", "diagnose", "check_load", "self_test")
+        if getattr(arguments, name)
+    ]
     if arguments.dry_run and modes != ["cleanup"]:
         modes.append("dry_run")
     pairs = [modes] if len(modes) > 1 else []

@@ -117,9 +117,14 @@ class Settings:
         """The Hub's host name, for messages."""
         return urlsplit(self.hub_endpoint).hostname or self.hub_endpoint
 
-    def command(self, *more: str) -> str:
-        """A command line that repeats this request, for the user to copy; never holds the token."""
-        words = [_program()]
+    def command(self, *more: str, program: str = "") -> str:
+        """A command line that repeats this request, for the user to copy; never holds the token.
+
+        Args:
+            more: Further words.
+            program: What to start; empty: the program that runs now.
+        """
+        words = [program or _program()]
         if self.repo_id != DEFAULT_REPO:
             words += ["--repo-id", self.repo_id]
         if self.revision != "main":

@@ -1,0 +1,212 @@
+"""A snapshot as the loader needs it: where it lies, whether every file is there, how large its weights are.
+
+No network, no torch: everything that can be wrong with the files is said before anything heavy begins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qwen_fetch import catalogue, snapshot
+from qwen_fetch.errors import Problem
+from qwen_fetch.loading.headers import BadWeights, read_header
+from qwen_fetch.loading.weights import COMPONENTS, Component, Weights
+from qwen_fetch.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qwen_fetch.loading.weights import Tensor
+    from qwen_fetch.settings import Settings
+
+__all__ = ["Checkpoint", "download_command", "open_checkpoint"]
+
+_CONFIGS = (  # of a component's folder, one of these; transformers 5 saves other names than those of 2025
+    "config.json",
+    "scheduler_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer_config.json",
+)
+_COMFYUI = {"diffusion_models", "text_encoders", "checkpoints", "unet"}  # folders of ComfyUI/models
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole snapshot on this disk.
+
+    Attributes:
+        folder: Where `model_index.json` lies.
+        class_name: The pipeline's class.
+        components: The library and the class of each component.
+        weights: Their sizes, from the headers.
+        tensors: What the headers say, by component.
+        files: The weight files.
+        size: Bytes of the weight files.
+        commit: Which commit it is; empty for a folder outside of the cache.
+    """
+
+    folder: Path
+    class_name: str
+    components: Mapping[str, tuple[str, str]]
+    tensors: Mapping[str, tuple[Tensor, ...]]
+    files: tuple[Path, ...]
+    commit: str = ""
+
+    @property
+    def weights(self) -> Weights:
+        """How large the weights are, as stored."""
+        return Weights(*(Component(name, self.tensors[name]) for name in COMPONENTS))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the weight files."""
+        return sum(file.stat().st_size for file in self.files)
+
+
+def open_checkpoint(settings: Settings, folder: Path | None = None) -> Checkpoint:
+    """Find the snapshot and look at every file of it, without reading the weights.
+
+    Args:
+        settings: Which repo and revision, in which cache.
+        folder: A folder that holds the files, instead of the cache.
+
+    Raises:
+        Problem: (not-downloaded) nothing is here, or files are missing; (damaged-weights) a file is not what its
+            name says; (comfyui-layout) the files are those of ComfyUI; (unknown-pipeline) it is no pipeline of the
+            Qwen-Image family.
+    """
+    commit = ""
+    if folder is None:
+        folder = _cached_folder(settings)
+        commit = folder.name
+    elif not (folder / "model_index.json").is_file():
+        _refuse_comfyui(folder)
+    index = _json(settings, folder, "model_index.json")
+    components = {
+        name: (entry[0], entry[1])
+        for name, entry in index.items()
+        if isinstance(entry, list) and len(entry) == 2 and entry[0] is not None
+    }
+    _check_family(index.get("_class_name", ""), components)
+    for name in components:
+        if not any((folder / name / config).is_file() for config in _CONFIGS):
+            raise _missing(settings, f"the folder {name} lacks its configuration")
+    tensors, files = {}, []
+    for name in COMPONENTS:
+        tensors[name], found = _read_component(settings, folder, name)
+        files += found
+    checkpoint = Checkpoint(folder, str(index["_class_name"]), components, tensors, tuple(files), commit)
+    if commit:
+        _compare_with_listing(settings, checkpoint)
+    return checkpoint
+
+
+def download_command(settings: Settings, *more: str) -> str:
+    """The command that brings the snapshot, or the rest of it."""
+    return settings.command(*more, program=_downloader())
+
+
+def _downloader() -> str:
+    """The download tool as it lies beside the script that runs, or as it is installed."""
+    tool = Path(sys.argv[0]).with_name("download_qwen_edit_hub.py")
+    return f"python {os.path.relpath(tool)}" if tool.is_file() else "qwen-fetch"
+
+
+def _cached_folder(settings: Settings) -> Path:
+    store = Store(settings.hub_cache, settings.repo_id)
+    known = snapshot.cached(settings, store)
+    commit = known.commit if known else _ref(store, settings.revision)
+    if commit is None or not store.snapshot(commit).is_dir():
+        raise _missing(settings, f"nothing of it is in {store.cache_dir}")
+    return store.snapshot(commit)
+
+
+def _ref(store: Store, revision: str) -> str | None:
+    """The commit of a branch in a cache that another client filled, which keeps no listing."""
+    if store.snapshot(revision).is_dir():
+        return revision
+    try:
+        return (store.repo / "refs" / revision).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _json(settings: Settings, folder: Path, path: str) -> dict[str, Any]:
+    try:
+        value = json.loads((folder / path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _missing(settings, f"{path} is missing") from None
+    except (OSError, ValueError) as error:
+        raise _damaged(settings, path, f"it is no JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise _damaged(settings, path, "it is not the JSON that was expected")
+    return value
+
+
+def _check_family(class_name: object, components: Mapping[str, tuple[str, str]]) -> None:
+    if not set(COMPONENTS) <= set(components) or not str(class_name).startswith("QwenImage"):
+        raise Problem(catalogue.UNKNOWN_PIPELINE, class_name=class_name or "no pipeline")
+
+
+def _read_component(settings: Settings, folder: Path, name: str) -> tuple[tuple[Tensor, ...], list[Path]]:
+    """The tensors of a component and the files they lie in."""
+    indexes = sorted((folder / name).glob("*.safetensors.index.json"))
+    if indexes:
+        weight_map = _json(settings, folder, f"{name}/{indexes[0].name}").get("weight_map", {})
+        shards = sorted({str(shard) for shard in weight_map.values()})
+    else:
+        shards = sorted(path.name for path in (folder / name).glob("*.safetensors"))
+    if any(Path(shard).name != shard for shard in shards):
+        raise _damaged(settings, f"{name}/{indexes[0].name}", "it names a file outside of its folder")
+    if not shards:
+        raise _missing(settings, f"the folder {name} holds no weights")
+    if absent := [shard for shard in shards if not (folder / name / shard).is_file()]:
+        raise _missing(settings, f"{len(absent)} of {len(shards)} shards of {name} are missing ({absent[0]})")
+    tensors: list[Tensor] = []
+    for shard in shards:
+        try:
+            tensors += read_header(folder / name / shard)
+        except (BadWeights, OSError) as error:
+            raise _damaged(settings, f"{name}/{shard}", str(error)) from None
+    return tuple(tensors), [folder / name / shard for shard in shards]
+
+
+def _compare_with_listing(settings: Settings, checkpoint: Checkpoint) -> None:
+    """Every file of the components that the Hub listed must be here, in its size; README and the like need not."""
+    store = Store(settings.hub_cache, settings.repo_id)
+    known = snapshot.cached(settings, store)
+    for file in known.files if known else ():
+        if file.path.split("/")[0] in checkpoint.components and not store.look(checkpoint.commit, file).linked:
+            raise _missing(settings, f"{file.path} is missing or has the wrong size")
+
+
+def _refuse_comfyui(folder: Path) -> None:
+    if _COMFYUI & {path.name for path in (folder, *folder.parents)} or any(
+        (folder / name).is_dir() for name in _COMFYUI
+    ):
+        raise Problem(catalogue.COMFYUI_LAYOUT, folder=folder)
+
+
+def _missing(settings: Settings, detail: str) -> Problem:
+    return Problem(
+        catalogue.NOT_DOWNLOADED,
+        repo_id=settings.repo_id,
+        detail=detail,
+        command=download_command(settings),
+        kept="What is here stays; only the rest is fetched.",
+    )
+
+
+def _damaged(settings: Settings, path: str, detail: str) -> Problem:
+    return Problem(
+        catalogue.DAMAGED_WEIGHTS,
+        path=path,
+        detail=detail,
+        command=download_command(settings, "--force", "--selective", path),
+    )

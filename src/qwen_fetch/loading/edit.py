@@ -1,0 +1,255 @@
+"""Edit a picture with a downloaded Qwen-Image-Edit: `tools/edit_image.py`, from arguments to a PNG."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qwen_fetch import __version__, catalogue
+from qwen_fetch.errors import ExitCode, Problem
+from qwen_fetch.loading.explain_load import explain_load
+from qwen_fetch.loading.loader import Request, load, plan
+from qwen_fetch.loading.placement import Strategy, Wishes
+from qwen_fetch.settings import DEFAULT_REPO, Settings
+from qwen_fetch.units import time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qwen_fetch.loading.checkpoint import Checkpoint
+    from qwen_fetch.loading.loader import Loaded
+
+__all__ = ["Edit", "main", "run"]
+
+_STEPS = {"QwenImageEditPipeline": 50, "QwenImageEditPlusPipeline": 40}  # as the model cards say
+_GUIDANCE = 4.0  # likewise
+_MULTIPLE = 16  # pixels: 8 for the VAE, 2 for the transformer's patches
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One edit.
+
+    Attributes:
+        images: The pictures it starts from; several only for the Plus editions.
+        prompt: What to do.
+        output: The PNG to write.
+        steps: Denoising steps, 2 or more; None: what the model card says.
+        seed: The same seed gives the same picture on the same machine; None: a new one.
+        size: Width and height in pixels; None: about 1 Mpx in the shape of the last picture.
+        guidance: How strictly the prompt is followed; above 1, each step costs two passes.
+        negative: What to avoid.
+
+    Raises:
+        Problem: (usage) A value makes no sense.
+    """
+
+    images: tuple[Path, ...]
+    prompt: str
+    output: Path
+    steps: int | None = None
+    seed: int | None = None
+    size: tuple[int, int] | None = None
+    guidance: float = _GUIDANCE
+    negative: str = " "
+
+    def __post_init__(self) -> None:  # noqa: D105 - see the class
+        checks = (
+            (
+                self.steps is None or self.steps >= 2,
+                "--steps wants 2 or more: one step divides by zero in this model's schedule, and the picture is black",
+            ),
+            (self.output.suffix.lower() == ".png", "-o wants a name that ends with .png, which keeps the settings"),
+            (self.seed is None or 0 <= self.seed < 2**63, "--seed wants a number of 0 or more"),
+            (self.guidance >= 1, "--guidance wants a number of 1 or more"),
+            (
+                self.size is None or all(side >= _MULTIPLE and side % _MULTIPLE == 0 for side in self.size),
+                f"--size wants multiples of {_MULTIPLE}, such as 1024x768",
+            ),
+        )
+        for right, detail in checks:
+            if not right:
+                raise Problem(catalogue.USAGE, detail=f"{detail}.")
+
+
+def run(edit: Edit, request: Request) -> Path:
+    """Load the pipeline, make the edit, save it.
+
+    Raises:
+        Problem: It cannot be loaded, a picture cannot be read, or the memory does not suffice.
+    """
+    checkpoint, _ = plan(request)  # what can be said at once comes before the minutes of loading
+    if len(edit.images) > 1 and "Plus" not in checkpoint.class_name:
+        raise Problem(catalogue.USAGE, detail=f"{checkpoint.class_name} takes one picture; 2509 and 2511 take several.")
+    images = [_open(path) for path in edit.images]
+    loaded = load(request)
+    seed = secrets.randbelow(2**32) if edit.seed is None else edit.seed
+    steps = edit.steps or _STEPS.get(checkpoint.class_name, 50)
+    began = time.monotonic()
+    try:
+        picture = _infer(loaded, edit, images, steps, seed, progress=request.progress)
+    except Exception as error:
+        from qwen_fetch.loading.placing import is_out_of_memory  # noqa: PLC0415 - imports torch
+
+        if not is_out_of_memory(error):
+            raise
+        strategy = loaded.placement.strategy
+        raise Problem(
+            catalogue.OUT_OF_MEMORY,
+            device=loaded.placement.part("transformer").device,
+            task="this edit",
+            strategy=strategy,
+            instead=f"Try a smaller picture, such as --size 768x768, or --strategy {_below(strategy)}.",
+        ) from error
+    _save(picture, edit, steps, seed, checkpoint, request)
+    request.say(f"{steps} steps in {time_text(time.monotonic() - began)}, seed {seed}.")
+    return edit.output
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    try:
+        arguments = _parser().parse_args(argv)
+        edit = Edit(
+            tuple(arguments.image),
+            arguments.prompt,
+            arguments.output,
+            arguments.steps,
+            arguments.seed,
+            arguments.size,
+            arguments.guidance,
+            arguments.negative,
+        )
+        folder = Path(arguments.repo_id)
+        request = Request(
+            Settings(
+                repo_id=DEFAULT_REPO if folder.is_dir() else arguments.repo_id,
+                revision=arguments.revision,
+                cache_dir=arguments.cache_dir,
+            ),
+            Wishes(arguments.device_map, arguments.low_ram, arguments.quantization, arguments.strategy),
+            folder if folder.is_dir() else None,
+            not arguments.quiet,
+        )
+        if arguments.explain:
+            for line in explain_load(request):
+                print(line)
+        else:
+            print(run(edit, request))
+    except Problem as problem:
+        print("\n".join(problem.lines()), file=sys.stderr)
+        return problem.exit_code
+    except KeyboardInterrupt:
+        print("Stopped; nothing was written.", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    return ExitCode.DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=f"Edit a picture with {DEFAULT_REPO}, as downloaded, placed where it runs best on this machine.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("image", nargs="+", type=Path, help="the picture; several only for 2509 and 2511")
+    parser.add_argument("prompt", help="what to do, such as 'make the sky pink'")
+    parser.add_argument("-o", "--output", type=Path, default=Path("edited.png"), help="default: %(default)s")
+    parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 50; 40 for 2509 and 2511)")
+    parser.add_argument("--seed", type=int, metavar="N", help="to make the same picture again (default: a new one)")
+    parser.add_argument("--size", type=_size, metavar="WxH", help="default: about 1 Mpx in the shape of the picture")
+    parser.add_argument("--guidance", type=float, default=_GUIDANCE, help="how strictly (default: %(default)s)")
+    parser.add_argument("--negative", default=" ", metavar="TEXT", help="what to avoid")
+    parser.add_argument("--explain", action="store_true", help="say where everything would go and why, and stop")
+    model = parser.add_argument_group("the model")
+    model.add_argument("--repo-id", default=DEFAULT_REPO, metavar="OWNER/NAME", help="or a folder (%(default)s)")
+    model.add_argument("--revision", default="main", help="branch, tag or commit (default: %(default)s)")
+    model.add_argument("--cache-dir", type=Path, metavar="DIR", help="default: what HF_HUB_CACHE or HF_HOME says")
+    place = parser.add_argument_group("where it runs (default: chosen for this machine)")
+    place.add_argument("--device-map", default="auto", metavar="auto|balanced|cuda|cuda:N|mps|cpu")
+    place.add_argument("--strategy", choices=[*Strategy], help="this way of placing it, and no other")
+    place.add_argument("--quantization", choices=["fp8", "nf4"], help="store weights in 8 or 4 bits")
+    place.add_argument("--low-ram", action="store_true", help="keep no copy of the weights in RAM")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    parser.add_argument("--version", action="version", version=f"qwen-fetch {__version__}")
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    try:
+        return int(width), int(height)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"wants WIDTHxHEIGHT, not {text!r}") from None
+
+
+def _open(path: Path) -> Any:
+    from PIL import Image, ImageOps  # noqa: PLC0415 - of the extra `load`
+
+    try:
+        with Image.open(path) as image:
+            # As cameras mean it: turned upright, and without transparency.
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError) as error:
+        raise Problem(catalogue.USAGE, detail=f"{path} is not a picture that can be read ({error}).") from error
+
+
+def _infer(loaded: Loaded, edit: Edit, images: list[Any], steps: int, seed: int, *, progress: bool) -> Any:
+    import torch  # noqa: PLC0415 - heavy
+    from tqdm import tqdm  # noqa: PLC0415 - likewise
+
+    pipeline = loaded.pipeline
+    pipeline.set_progress_bar_config(disable=True)
+    size = dict(zip(("width", "height"), edit.size, strict=True)) if edit.size else {}
+    with tqdm(desc="Editing", total=steps, unit="step", disable=not progress) as bar:
+
+        def after_step(_pipeline: Any, _step: int, _time: Any, values: dict[str, Any]) -> dict[str, Any]:
+            bar.update()
+            return values
+
+        return pipeline(
+            image=images if len(images) > 1 else images[0],
+            prompt=edit.prompt,
+            negative_prompt=edit.negative if edit.guidance > 1 else None,
+            true_cfg_scale=edit.guidance,
+            num_inference_steps=steps,
+            # On the CPU, so that a seed gives the same noise wherever the parts are placed.
+            generator=torch.Generator("cpu").manual_seed(seed),
+            callback_on_step_end=after_step,
+            **size,
+        ).images[0]
+
+
+def _save(picture: Any, edit: Edit, steps: int, seed: int, checkpoint: Checkpoint, request: Request) -> None:
+    from PIL.PngImagePlugin import PngInfo  # noqa: PLC0415 - of the extra `load`
+
+    settings = asdict(edit) | {
+        "images": [path.name for path in edit.images],
+        "output": edit.output.name,
+        "steps": steps,
+        "seed": seed,
+        "size": list(picture.size),
+        "model": str(request.folder or request.settings.repo_id),
+        "commit": checkpoint.commit,
+        "quantization": request.wishes.quantization,
+    }
+    info = PngInfo()
+    info.add_text("Software", f"qwen-fetch {__version__}")
+    info.add_itxt("qwen-fetch", json.dumps(settings, ensure_ascii=False))
+    part = edit.output.with_name(edit.output.name + ".part")
+    try:
+        picture.save(part, format="PNG", pnginfo=info)
+        part.replace(edit.output)
+    except OSError as error:
+        detail = (error.strerror or str(error)).lower()
+        raise Problem(catalogue.FILE_SYSTEM, path=edit.output, detail=detail) from error
+
+
+def _below(strategy: Strategy) -> Strategy:
+    """A rung that takes less of the GPU."""
+    rungs = list(Strategy)
+    return rungs[min(rungs.index(strategy) + 1, rungs.index(Strategy.LEAF_STREAM))]

@@ -1,0 +1,43 @@
+"""What this machine can do with the model, in words: before the download or after it, and without torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qwen_fetch.errors import Problem
+from qwen_fetch.loading.architecture import qwen_image_edit
+from qwen_fetch.loading.checkpoint import open_checkpoint
+from qwen_fetch.loading.hardware import look
+from qwen_fetch.loading.placement import choose
+from qwen_fetch.units import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qwen_fetch.loading.loader import Request
+    from qwen_fetch.loading.weights import Weights
+
+__all__ = ["explain_load"]
+
+
+def explain_load(request: Request) -> Iterator[str]:
+    """Line by line: the model, the machine, the placement and the rungs that were ruled out.
+
+    Raises:
+        Problem: It does not fit on this machine; or its sizes are not known before it is downloaded.
+    """
+    weights, where = _weights(request)
+    yield f"model      {request.folder or request.settings.repo_id}, {size_text(weights.bytes)} of weights, {where}"
+    machine = look()
+    yield f"machine    {machine}"
+    yield from choose(machine, weights, request.wishes).lines()
+
+
+def _weights(request: Request) -> tuple[Weights, str]:
+    try:
+        checkpoint = open_checkpoint(request.settings, request.folder)
+    except Problem as problem:
+        if problem.id != "not-downloaded" or not request.settings.repo_id.startswith("Qwen/Qwen-Image-Edit"):
+            raise
+        return qwen_image_edit(), "not whole on this disk yet (sizes as published)"
+    return checkpoint.weights, f"in {checkpoint.folder}"

@@ -1,0 +1,231 @@
+"""Load the pipeline from the local snapshot and place it where it runs best on this machine.
+
+In this order: everything that can be checked without torch (files, packages, memory), then torch, then the plan with
+what torch can really use, then the weights. Nothing is ever fetched.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from qwen_fetch import catalogue
+from qwen_fetch.errors import Problem
+from qwen_fetch.loading.checkpoint import download_command, open_checkpoint
+from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
+from qwen_fetch.loading.hardware import EXACT_PINNING, Hardware, look, look_with_torch, peak_ram
+from qwen_fetch.loading.placement import Placement, Wishes, choose, gib
+from qwen_fetch.loading.reading import read_ahead
+from qwen_fetch.settings import DEFAULT_REPO, Settings
+from qwen_fetch.units import time_text
+
+if TYPE_CHECKING:
+    import torch
+
+    from qwen_fetch.loading.checkpoint import Checkpoint
+    from qwen_fetch.loading.placement import Strategy
+    from qwen_fetch.loading.weights import Dtype, Quantization
+
+__all__ = ["Loaded", "Request", "has_cuda", "load", "load_pipeline", "plan"]
+
+_ALLOC_CONF = "PYTORCH_ALLOC_CONF"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be loaded, and how.
+
+    Attributes:
+        settings: Which repo, revision and cache.
+        wishes: Where to, explicitly or not.
+        folder: A folder with the files, instead of the cache.
+        progress: Whether phases and bars are shown on stderr.
+    """
+
+    settings: Settings
+    wishes: Wishes
+    folder: Path | None = None
+    progress: bool = True
+
+    def say(self, text: str) -> None:
+        """Tell the user, on stderr."""
+        if self.progress:
+            print(text, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A pipeline ready to work, and what it took.
+
+    Attributes:
+        pipeline: The diffusers pipeline.
+        placement: Where its parts are.
+        checkpoint: Where it came from.
+        seconds: How long it took.
+        peak_ram: The most RAM the process has had so far, in bytes.
+        peak_vram: The most that torch has had on each GPU so far, in bytes.
+    """
+
+    pipeline: Any
+    placement: Placement
+    checkpoint: Checkpoint
+    seconds: float
+    peak_ram: int
+    peak_vram: dict[str, int]
+
+
+def load_pipeline(
+    repo_id: str = DEFAULT_REPO,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    device_map: str = "auto",
+    low_cpu_mem_usage: bool = False,
+    dtype: torch.dtype | str | None = None,
+    quantization: Quantization | None = None,
+    strategy: str | None = None,
+    progress: bool = True,
+) -> Any:
+    """Load a downloaded Qwen-Image pipeline, placed for this machine, without the network.
+
+    `device_map="auto"` together with `low_cpu_mem_usage=False`, which diffusers refuses, means here: hold the weights
+    in RAM where it is plentiful, copied or page-locked, and place the parts where they run best.
+
+    Args:
+        repo_id: ``owner/name`` as it was downloaded, or the path of a folder that holds the files.
+        revision: Branch, tag or commit; None: ``main``.
+        cache_dir: The Hub cache; None: what HF_HUB_CACHE or HF_HOME says.
+        device_map: ``auto``; ``balanced``: spread over several GPUs; or the one device that is to hold everything,
+            ``cuda``, ``cuda:1``, ``mps``, ``cpu``.
+        low_cpu_mem_usage: True: keep no copy of the weights in RAM, read them from the disk when they are needed.
+        dtype: What is computed in; None: bfloat16, as the weights are stored.
+        quantization: ``fp8``: the transformer's weights in one byte each; ``nf4``: in 4 bits, with bitsandbytes.
+        strategy: A rung of the ladder (`qwen_fetch.loading.placement.Strategy`) instead of the first that fits.
+        progress: Show phases and bars on stderr.
+
+    Returns:
+        The diffusers pipeline that the snapshot's `model_index.json` names, such as `QwenImageEditPipeline`.
+
+    Raises:
+        Problem: It is not here or not whole, a package is missing, the memory does not suffice: with what to do.
+    """
+    folder = Path(repo_id).expanduser()
+    wishes = Wishes(
+        device_map,
+        low_cpu_mem_usage,
+        quantization,
+        cast("Strategy | None", strategy),
+        cast("Dtype", str(dtype or "bfloat16").removeprefix("torch.")),
+    )
+    settings = Settings(
+        repo_id=DEFAULT_REPO if folder.is_dir() else repo_id,
+        revision=revision or "main",
+        cache_dir=Path(cache_dir) if cache_dir is not None else None,
+    )
+    return load(Request(settings, wishes, folder if folder.is_dir() else None, progress)).pipeline
+
+
+def plan(request: Request) -> tuple[Checkpoint, Placement]:
+    """Everything that can be said before torch is imported.
+
+    Raises:
+        Problem: It cannot be loaded, and why.
+    """
+    checkpoint = open_checkpoint(request.settings, request.folder)
+    check_packages(checkpoint.class_name, request.wishes.quantization)
+    machine = look()
+    if has_cuda(machine) and request.wishes.device_map != "cpu":
+        check_cuda()
+    return checkpoint, choose(machine, checkpoint.weights, request.wishes)
+
+
+def load(request: Request) -> Loaded:
+    """Load and place; on a lack of memory the next rung of the ladder is taken, and said.
+
+    Raises:
+        Problem: It cannot be loaded, and why.
+    """
+    began = time.monotonic()
+    checkpoint, placement = plan(request)
+    if placement.pinned:
+        _ask_for_exact_pinning()
+    request.say(f"Importing torch and diffusers, to load {checkpoint.class_name} …")
+    import_torch()
+    machine = _machine(request.wishes)
+    placement = choose(machine, checkpoint.weights, request.wishes)
+    if placement.pinned and machine.exact_pinning:
+        from qwen_fetch.loading.placing import pins_exactly  # noqa: PLC0415 - imports torch
+
+        machine = replace(machine, exact_pinning=pins_exactly())
+        placement = choose(machine, checkpoint.weights, request.wishes)
+    pipeline, placement = _down_the_ladder(request, checkpoint, machine, placement)
+    from qwen_fetch.loading.placing import peak_vram  # noqa: PLC0415 - likewise
+
+    loaded = Loaded(pipeline, placement, checkpoint, time.monotonic() - began, peak_ram(), peak_vram())
+    gpus = "".join(f", {gib(peak)} on {device}" for device, peak in loaded.peak_vram.items() if peak)
+    request.say(f"Loaded in {time_text(loaded.seconds)}; peak: {gib(loaded.peak_ram)} of RAM{gpus}.")
+    return loaded
+
+
+def _down_the_ladder(
+    request: Request, checkpoint: Checkpoint, machine: Hardware, placement: Placement
+) -> tuple[Any, Placement]:
+    while True:
+        request.say("\n".join(placement.lines()))
+        try:
+            return _build_and_place(request, checkpoint, machine, placement), placement
+        except Problem:
+            raise
+        except Exception as error:
+            from qwen_fetch.loading.placing import is_out_of_memory, release  # noqa: PLC0415 - imports torch
+
+            if not is_out_of_memory(error):
+                raise _load_failed(request, checkpoint, error) from error
+        # Outside of the handler, whose traceback holds the pipeline.
+        release()
+        request.say(f"The memory did not suffice for {placement.strategy}: the next rung is tried.")
+        placement = choose(machine, checkpoint.weights, request.wishes, after=placement.strategy)
+
+
+def _build_and_place(request: Request, checkpoint: Checkpoint, machine: Hardware, placement: Placement) -> Any:
+    import torch  # noqa: PLC0415 - heavy
+
+    from qwen_fetch.loading import placing  # noqa: PLC0415 - imports torch
+
+    dtype = getattr(torch, request.wishes.dtype)
+    if checkpoint.size + placement.ram <= machine.ram:  # else what is read first would be dropped again
+        read_ahead(checkpoint.files, progress=request.progress)
+    pipeline = placing.build(checkpoint, placement, dtype)
+    request.say(f"Placing the parts ({placement.strategy}) …")
+    placing.place(pipeline, placement, dtype)
+    return pipeline
+
+
+def _machine(wishes: Wishes) -> Hardware:
+    """What torch can use; a GPU that only the system sees is a Problem."""
+    machine = look_with_torch()
+    if wishes.device_map != "cpu" and has_cuda(look()):
+        check_cuda(torch_sees_it=has_cuda(machine))
+    return machine
+
+
+def has_cuda(machine: Hardware) -> bool:
+    """Whether there is an NVIDIA GPU."""
+    return any(device.name.startswith("cuda") for device in machine.devices)
+
+
+def _ask_for_exact_pinning() -> None:
+    """Tell torch's allocator, which reads this once, when torch is imported."""
+    told = os.environ.get(_ALLOC_CONF, "")
+    if "torch" not in sys.modules and EXACT_PINNING not in told:
+        os.environ[_ALLOC_CONF] = ",".join(filter(None, [told, EXACT_PINNING]))
+
+
+def _load_failed(request: Request, checkpoint: Checkpoint, error: Exception) -> Problem:
+    detail = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    command = download_command(request.settings, "--verify")
+    return Problem(catalogue.LOAD_FAILED, class_name=checkpoint.class_name, detail=detail, command=command)
