@@ -83,7 +83,8 @@ def edit(pipeline: Any, images: int = 1) -> np.ndarray[Any, Any]:
         width=64,
         generator=torch.Generator("cpu").manual_seed(0),
     ).images[0]
-    return np.asarray(image)
+    pixels: np.ndarray[Any, Any] = np.asarray(image)
+    return pixels
 
 
 def plain(folder: Path) -> Any:
