@@ -1,0 +1,171 @@
+"""One connection at a time, kept busy: fetch a window, try again, change the transport."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from qwen_fetch.diagnosis import problem_of
+from qwen_fetch.events import Attempt, Note, Retry, Switch
+from qwen_fetch.retry import decide
+from qwen_fetch.sources import Failure, FailureKind
+from qwen_fetch.windows import Pace
+
+if TYPE_CHECKING:
+    from qwen_fetch.schedule import Job, Window
+    from qwen_fetch.settings import Transport
+    from qwen_fetch.sources import Source
+    from qwen_fetch.transfer import Transfer
+
+__all__ = ["Stopping", "Worker"]
+
+
+class Stopping(Exception):  # noqa: N818 - not an error: the run ends
+    """The run is being stopped."""
+
+
+class Worker:
+    """One connection at a time, kept busy."""
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer = transfer
+        self._sources: dict[Transport, Source] = {}
+        self._paces: dict[Transport, Pace] = {name: Pace() for name in transfer.make_source}
+        self._source: Source | None = None  # the one an attempt is running on
+        self.received = 0  # bytes, for the watch
+        self.resting_until = 0.0  # monotonic seconds: when the next try after a failure begins
+        self.reason = ""  # of the last failure
+        self.attempt = 0  # counts attempts; 0 bytes in a new one are not the silence of the old one
+
+    @property
+    def is_fetching(self) -> bool:
+        """Whether it is waiting for its connection, and for nothing else."""
+        return self._source is not None
+
+    def end_attempt(self) -> None:
+        """End the attempt that is under way, from another thread."""
+        source = self._source
+        if source is not None:
+            source.abort()
+
+    def run(self) -> None:
+        """Fetch windows until there are none."""
+        transfer = self._transfer
+        window: Window | None = None
+        try:
+            while (window := transfer.schedule.next(self._window_size)) is not None:
+                self._fetch(window)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the user is told
+            path = transfer.store.partial(window.job.file) if window else transfer.store.repo
+            transfer.abandon(transfer.local_problem(error, str(path)))
+        finally:
+            for source in self._sources.values():
+                source.close()
+
+    def _window_size(self, direct: bool) -> int:
+        now = time.monotonic()
+        preferred = self._transfer.health.order(tuple(self._paces), now)[0]
+        xet = preferred == "xet"
+        return self._paces[preferred].window(streamed=direct and not xet, whole_chunks=xet)
+
+    def _fetch(self, window: Window) -> None:
+        """Bring one window to its end, however often that has to be tried."""
+        transfer, job = self._transfer, window.job
+        transport = self._transports(job)[0]
+        failures = 0
+        on_disk, all_on_disk = job.on_disk, transfer.bytes_on_disk
+        while True:
+            position = window.position
+            try:
+                self._attempt(window, transport)
+            except Stopping:
+                transfer.schedule.give_back(window)
+                return
+            except Failure as failure:
+                if transfer.stopping.is_set() or window.epoch != job.epoch:
+                    transfer.schedule.give_back(window)
+                    return
+                failures += 1
+                if job.on_disk > on_disk:
+                    on_disk, all_on_disk = job.on_disk, transfer.bytes_on_disk
+                    # Where only others of its workers got something, it must not be given up, but nor must
+                    # this one ask again without a pause.
+                    gained = window.position > position
+                    failures = 0 if gained else min(failures, max(1, transfer.settings.max_retries - 1))
+                following = self._after(window, failure, transport, failures)
+                if following is None:
+                    transfer.schedule.give_back(window)
+                    alone = failure.kind is FailureKind.MISSING  # that says nothing about the other files
+                    if job.problem and not alone and transfer.bytes_on_disk == all_on_disk:
+                        transfer.abandon(job.problem)  # nobody got anything meanwhile: it is not this file
+                    return
+                transport = following
+            else:
+                if window.direct and job.partial and not job.partial.intact:
+                    transfer.emit(Note(f"{job.file.path}: another program changed its partial file; it starts again"))
+                    transfer.schedule.lost(window)
+                else:
+                    transfer.schedule.finished(window)
+                return
+
+    def _transports(self, job: Job) -> tuple[Transport, ...]:
+        available: list[Transport] = ["xet", "http"] if job.file.xet_hash else ["http"]
+        order = self._transfer.health.order(available, time.monotonic())
+        if job.mismatches % 2 and len(order) > 1:
+            return order[::-1]  # wrong bytes came over the first one
+        return order
+
+    def _attempt(self, window: Window, transport: Transport) -> None:
+        """One request for the rest of the window."""
+        transfer, job = self._transfer, window.job
+        if transport not in self._sources:
+            self._sources[transport] = transfer.make_source[transport]()
+        source = self._sources[transport]
+        began, before, first_byte = time.perf_counter(), window.position, 0.0
+        self.attempt += 1
+        self._source = source
+        outcome = "stopped"
+        pieces = source.window(job.file, window.position, window.end)
+        try:
+            for piece in pieces:
+                if source.streams and not first_byte:
+                    first_byte = time.perf_counter() - began
+                self._source = None  # what follows is not the line's fault
+                if transfer.stopping.is_set() or window.epoch != job.epoch:
+                    raise Stopping
+                window.accept(piece)
+                self.received += len(piece)
+                transfer.limit.take(len(piece))
+                self._source = source
+            outcome = "done"
+        except Failure as failure:
+            outcome = str(failure)
+            raise
+        finally:
+            self._source = None
+            pieces.close()
+            took = time.perf_counter() - began
+            transfer.emit(Attempt(job.file.path, transport, before, window.position, round(took, 3), outcome))
+        self._paces[transport].learn(window.position - before, time.perf_counter() - began, first_byte)
+
+    def _after(self, window: Window, failure: Failure, used: Transport, failures: int) -> Transport | None:
+        """What follows a failed attempt: the transport of the next one, or None when the window is given up."""
+        transfer, job = self._transfer, window.job
+        transfer.health.failed(used, time.monotonic())
+        self._paces[used].shrink()
+        if failure.kind is FailureKind.NO_RANGES and used == "http":
+            job.whole = True
+            return None  # handed out again in one piece
+        decision = decide(failure, used, self._transports(job), failures, transfer.settings.max_retries)
+        if decision.give_up:
+            problem = problem_of(failure, transfer.settings, path=job.file.path, tries=failures)
+            transfer.schedule.failed(job, problem)
+            return None
+        path, offset = job.file.path, window.position
+        if decision.transport != used:
+            transfer.emit(Switch(path, offset, decision.transport, failure.detail))
+        else:
+            transfer.emit(Retry(path, offset, failure.detail, decision.wait, failures))
+        self.reason, self.resting_until = failure.detail, time.monotonic() + decision.wait
+        transfer.stopping.wait(decision.wait)
+        return decision.transport
