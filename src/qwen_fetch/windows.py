@@ -101,7 +101,7 @@ class Pace:
                 fetched twice. 8 MiB keep that under 1 %; a slow line spends up to 4 s to get there.
         """
         if self.rate is None:
-            return FIRST_WINDOW
+            return FIRST_WINDOW if streamed else MIN_WINDOW
         seconds = max(_STREAMED_SECONDS if streamed else _WHOLE_SECONDS, _ROUND_TRIPS * self.latency)
         size = self.rate * seconds
         if whole_chunks:

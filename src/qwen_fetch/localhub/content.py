@@ -6,37 +6,14 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+from qwen_fetch.knowntree import KNOWN_TREE
 from qwen_fetch.localhub.smallfiles import small_files, tokenizer_json
 
-REAL_SIZES: dict[str, int] = {
-    **{
-        f"transformer/diffusion_pytorch_model-{shard:05d}-of-00009.safetensors": size
-        for shard, size in enumerate(
-            (
-                4_989_364_312,
-                4_984_214_160,
-                4_946_470_000,
-                4_984_213_736,
-                4_946_471_896,
-                4_946_451_560,
-                4_908_690_520,
-                4_984_232_856,
-                1_170_918_840,
-            ),
-            start=1,
-        )
-    },
-    **{
-        f"text_encoder/model-{shard:05d}-of-00004.safetensors": size
-        for shard, size in enumerate((4_968_243_304, 4_991_495_816, 4_932_751_040, 1_691_924_384), start=1)
-    },
-    "vae/diffusion_pytorch_model.safetensors": 253_806_966,
-}
+REAL_SIZES = {path: size for path, size in KNOWN_TREE.items() if size and path.endswith(".safetensors")}
 """The weight files and their sizes on the Hub, in bytes."""
 
 TOKENIZER = "processor/tokenizer.json"
 """The one large file on the Hub that is not a weight; it is an LFS file all the same."""
-TOKENIZER_SIZE = 11_421_896
 
 INDEXES = {
     "transformer": "transformer/diffusion_pytorch_model.safetensors.index.json",
@@ -79,7 +56,7 @@ def make_repo(folder: Path, *, scale: float) -> None:
     for part, path in INDEXES.items():
         index = {"metadata": {"total_size": sizes[part]}, "weight_map": indexes[part]}
         small[path] = (json.dumps(index, indent=2) + "\n").encode()
-    small[TOKENIZER] = tokenizer_json(max(_SMALLEST, round(TOKENIZER_SIZE * scale)))
+    small[TOKENIZER] = tokenizer_json(max(_SMALLEST, round((KNOWN_TREE[TOKENIZER] or 0) * scale)))
     for path, data in small.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

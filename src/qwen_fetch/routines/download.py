@@ -128,7 +128,15 @@ class Download:
             Problem: It could not be finished. Everything received is kept.
         """
         try:
-            return self._run()
+            try:
+                return self._run()
+            except Problem as problem:
+                if problem.kind is not catalogue.NOT_COMPLETE:
+                    raise
+                # Somebody else has changed a file after it was checked: look once more at what is there.
+                self._emit(Note(f"{problem.what} Looking again."))
+                self._resume, self._force = True, False
+                return self._run()
         except Problem as problem:
             self._enter("diagnosis")
             raise explain(problem, self.settings, self._large_path, self._tick) from problem
