@@ -152,7 +152,7 @@ def test_a_worker_that_is_turned_away_does_not_knock_without_a_pause(tmp_path: P
             lock.release()
 
     file = file_of("shard", 6 << 20)
-    bench = Bench(tmp_path, [file], {"http": serve}, max_workers=4, max_retries=3)
+    bench = Bench(tmp_path, [file], {"http": serve}, max_workers=4, max_retries=6)
     if kind is K.DENIED:
         with pytest.raises(Problem):
             bench.transfer.run()

@@ -76,6 +76,7 @@ class Window:
         else:
             self.pieces += piece
         self.position += len(piece)
+        self.job.received += len(piece)
 
 
 @dataclass(eq=False, slots=True)
@@ -85,6 +86,7 @@ class Job:
     Attributes:
         step: The file, and whether its prefix is used.
         whole: Only one worker at a time, for all the rest: the server does not do ranges.
+        received: Bytes that came, those that wait in memory included; only good for seeing that it grows.
         mismatches: How often the finished file had the wrong digest.
         problem: Why it failed.
         busy: Its lock is held by somebody else.
@@ -99,6 +101,7 @@ class Job:
     ready: dict[int, Window] = field(default_factory=dict)
     epoch: int = 0
     whole: bool = False
+    received: int = 0
     mismatches: int = 0
     problem: Problem | None = None
     busy: bool = False

@@ -24,6 +24,33 @@ class Stopping(Exception):  # noqa: N818 - not an error: the run ends
     """The run is being stopped."""
 
 
+class _Tally:
+    """Tries in a row that brought no new byte to the disk, for one window."""
+
+    def __init__(self, transfer: Transfer, job: Job) -> None:
+        self.failures = 0
+        self._transfer = transfer
+        self._on_disk, self._all_on_disk, self._received = job.on_disk, transfer.bytes_on_disk, job.received
+
+    def failed(self, window: Window, gained: bool) -> None:
+        """Count one more, which `gained` bytes or not."""
+        job = window.job
+        self.failures += 1
+        if job.on_disk > self._on_disk and gained:
+            self.failures = 0
+        elif job.received > self._received:
+            # Others got something: it must not be given up, but nor must this one ask without a pause.
+            self.failures = min(self.failures, max(1, self._transfer.settings.max_retries - 1))
+        if job.on_disk > self._on_disk:
+            self._on_disk, self._all_on_disk = job.on_disk, self._transfer.bytes_on_disk
+        self._received = job.received
+
+    @property
+    def nobody_gained(self) -> bool:
+        """Whether no file at all has grown since this window last brought something."""
+        return self._transfer.bytes_on_disk == self._all_on_disk
+
+
 class Worker:
     """One connection at a time, kept busy."""
 
@@ -72,8 +99,7 @@ class Worker:
         """Bring one window to its end, however often that has to be tried."""
         transfer, job = self._transfer, window.job
         transport = self._transports(job)[0]
-        failures = 0
-        on_disk, all_on_disk = job.on_disk, transfer.bytes_on_disk
+        tally = _Tally(transfer, job)
         while True:
             position = window.position
             try:
@@ -85,18 +111,12 @@ class Worker:
                 if transfer.stopping.is_set() or window.epoch != job.epoch:
                     transfer.schedule.give_back(window)
                     return
-                failures += 1
-                if job.on_disk > on_disk:
-                    on_disk, all_on_disk = job.on_disk, transfer.bytes_on_disk
-                    # Where only others of its workers got something, it must not be given up, but nor must
-                    # this one ask again without a pause.
-                    gained = window.position > position
-                    failures = 0 if gained else min(failures, max(1, transfer.settings.max_retries - 1))
-                following = self._after(window, failure, transport, failures)
+                tally.failed(window, window.position > position)
+                following = self._after(window, failure, transport, tally.failures)
                 if following is None:
                     transfer.schedule.give_back(window)
                     alone = failure.kind is FailureKind.MISSING  # that says nothing about the other files
-                    if job.problem and not alone and transfer.bytes_on_disk == all_on_disk:
+                    if job.problem and not alone and tally.nobody_gained:
                         transfer.abandon(job.problem)  # nobody got anything meanwhile: it is not this file
                     return
                 transport = following
