@@ -159,7 +159,7 @@ def test_a_worker_that_is_turned_away_does_not_knock_without_a_pause(tmp_path: P
     else:
         bench.transfer.run()
         assert bench.is_there(file)
-    assert turned_away < 8
+    assert turned_away <= 12  # three workers, a pause before each further try
 
 
 def test_a_silent_connection_is_ended_and_the_window_fetched_again(tmp_path: Path) -> None:
