@@ -552,3 +552,13 @@ def test_a_quick_answer_is_quick(complete: Tool) -> None:
     began = time.monotonic()
     assert complete.run("--status-only").code == 0
     assert time.monotonic() - began < 3  # a tenth of it on a machine that does nothing else
+
+
+@pytest.mark.parametrize("mode", ["--status-only", "--dry-run", "--cleanup", "--verify"])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(tool: Tool, mode: str) -> None:
+    # Isolated, and without the packages of this environment: a machine where nothing was installed.
+    ended = tool.run(mode, command=[sys.executable, "-I", "-S", str(TOOL)])
+    assert ended.code == 1, ended
+    assert "[not-installed]" in ended.err
+    assert "pip install ." in ended.err
+    assert "Traceback" not in ended.err

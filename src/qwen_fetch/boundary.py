@@ -43,6 +43,9 @@ def command(
         sys.stdout.flush()
     except Problem as problem:
         code = _tell(problem, arguments)
+    except ModuleNotFoundError as error:
+        missing = Problem(catalogue.NOT_INSTALLED, package=error.name, python=sys.executable)
+        code = _tell(missing, arguments)
     except BrokenPipeError:  # the reader of our stdout has gone; it knows why
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

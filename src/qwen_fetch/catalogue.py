@@ -42,6 +42,14 @@ NOT_COMPLETE = Kind(
     do=("Fetch them: {command}",),
 )
 
+NOT_INSTALLED = Kind(
+    "not-installed",
+    ExitCode.UNEXPECTED,
+    what="The Python package {package} is missing.",
+    why="The program was started without being installed, or by another Python than the one it was installed for.",
+    do=('Install it, in the folder that holds pyproject.toml: "{python}" -m pip install .',),
+)
+
 # --- the network ---------------------------------------------------------------------------------------------
 
 OFFLINE = Kind(

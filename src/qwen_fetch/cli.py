@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qwen_fetch import catalogue
 from qwen_fetch.boundary import attended, command, print_json
 from qwen_fetch.errors import ExitCode, Problem
+from qwen_fetch.events import Phase
 from qwen_fetch.options import check, make_parser, settings_of
 from qwen_fetch.units import size_text, time_text
 
@@ -67,6 +68,7 @@ def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener,
         from qwen_fetch.report import make_report  # noqa: PLC0415
 
         listed, plan = job.plan()
+        emit(Phase("done"))
         if arguments.json:
             print_json(make_report(settings, job.store, listed, [step.file for step in plan.steps]).as_json())
         else:
@@ -76,6 +78,7 @@ def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener,
             print(f"{size_text(plan.bytes_have)} {where}, {size_text(plan.bytes_to_fetch)} to fetch.")
         return ExitCode.DONE
     result = job.run()
+    emit(Phase("done"))
     if arguments.json:
         print_json(result.as_json())
     else:
@@ -98,6 +101,7 @@ def _check_load(settings: Settings, arguments: argparse.Namespace, emit: Listene
     from qwen_fetch.loading.check_load import check_load  # noqa: PLC0415
 
     found = check_load(settings, emit, tick)
+    emit(Phase("done"))
     if arguments.json:
         print_json(found.as_json())
     else:
@@ -140,6 +144,7 @@ def _verify(settings: Settings, arguments: argparse.Namespace, emit: Listener, t
     from qwen_fetch.routines.verify import verify  # noqa: PLC0415
 
     report = verify(settings, emit, tick, again=arguments.force)
+    emit(Phase("done"))
     problem = None
     if wrong := report.in_state(FileState.CORRUPT):
         problem = Problem(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qwen_fetch.boundary import attended, command, print_json
 from qwen_fetch.errors import ExitCode
+from qwen_fetch.events import Phase
 from qwen_fetch.options import Parser
 from qwen_fetch.settings import DEFAULT_REPO, Settings
 
@@ -67,6 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from qwen_fetch.routines.status import status_lines  # noqa: PLC0415
 
         done = repair(settings, emit, tick, on_finding=show, mend=not arguments.dry_run)
+        emit(Phase("done"))
         if arguments.json:
             print_json(done.as_json())
         else:

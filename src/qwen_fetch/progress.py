@@ -158,6 +158,8 @@ class _Bars(_Lines):
     def show(self, event: Event) -> None:
         if isinstance(event, Progress):
             self._draw(event)
+        elif event == Phase("done"):
+            self.close()  # the result is printed next
         else:
             super().show(event)
 
@@ -179,7 +181,7 @@ class _Bars(_Lines):
             return
         self._last = now
         if self._total is None:
-            self._total = self._bar(0)
+            self._total = self._bar(0, event.phase)
         rate = self._meter.rate(event.done)
         extra = event.waiting or rate_text(event.total - event.done, rate)
         self._set(self._total, event.phase, event.done, event.total, extra or f"{now - self._began:.0f} s")
@@ -190,18 +192,19 @@ class _Bars(_Lines):
             if file.path not in self._files:
                 taken = {-bar.pos for bar, _ in self._files.values()}
                 place = next(place for place in range(1, len(taken) + 2) if place not in taken)
-                self._files[file.path] = self._bar(place), Meter()
+                self._files[file.path] = self._bar(place, "  " + short(file.path)), Meter()
             bar, meter = self._files[file.path]
             speed = meter.rate(file.done)
             self._set(bar, "  " + short(file.path), file.done, file.size, rate_text(file.size - file.done, speed))
 
-    def _bar(self, place: int) -> tqdm[Any]:
+    def _bar(self, place: int, name: str) -> tqdm[Any]:
         from tqdm import tqdm  # noqa: PLC0415 - as above
 
         return tqdm(
+            desc=f"{name:<{_NAME_WIDTH}}",
             total=1,
             position=place,
-            leave=place == 0,
+            leave=False,
             file=self._stream,
             unit_scale=True,
             dynamic_ncols=True,
