@@ -141,6 +141,8 @@ class Worker:
         if transport not in self._sources:
             self._sources[transport] = transfer.make_source[transport]()
         source = self._sources[transport]
+        if not source.streams:
+            transfer.limit.take(window.end - window.position)  # it comes as a whole, so it is paid for before
         began, before, first_byte = time.perf_counter(), window.position, 0.0
         self.attempt += 1
         self._source = source
@@ -155,7 +157,8 @@ class Worker:
                     raise Stopping
                 window.accept(piece)
                 self.received += len(piece)
-                transfer.limit.take(len(piece))
+                if source.streams:
+                    transfer.limit.take(len(piece))
                 self._source = source
             outcome = "done"
         except Failure as failure:

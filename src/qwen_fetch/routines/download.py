@@ -278,7 +278,9 @@ class Download:
                 detail=f"{settings.host} does not offer these files over Xet: use --transport auto.",
             )
         if settings.transport != "xet" or not all(step.file.xet_hash for step in steps):
-            sources["http"] = lambda: HttpSource(addresses, settings.timeout, settings.stall_timeout)
+            sources["http"] = lambda: HttpSource(
+                addresses, settings.timeout, settings.stall_timeout, settings.limit_rate
+            )
         return sources
 
     def _patiently(self, call: Callable[[], T]) -> T:

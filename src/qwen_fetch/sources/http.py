@@ -34,6 +34,8 @@ __all__ = ["Addresses", "HttpSource", "connect", "proxy_for", "shown"]
 _HEADERS = {"User-Agent": f"qwen-fetch/{__version__}", "Accept-Encoding": "identity"}
 _MAX_REDIRECTS = 5
 _BUFFER = 1 << 20
+_SMALLEST_PIECE = 4 << 10  # with a limit on the rate
+_PIECES_A_SECOND = 50
 
 
 def shown(url: str) -> str:
@@ -159,19 +161,23 @@ class HttpSource:
         addresses: Where the bytes are.
         timeout: Seconds for a connection.
         stall_timeout: Seconds without a byte after which the connection is given up.
+        limit_rate: Bytes per second of all connections; pieces are small enough for it to be even. None: no limit.
     """
 
     transport: Literal["http"] = "http"
     streams = True
 
-    def __init__(self, addresses: Addresses, timeout: float, stall_timeout: float) -> None:
+    def __init__(
+        self, addresses: Addresses, timeout: float, stall_timeout: float, limit_rate: int | None = None
+    ) -> None:
         self._addresses = addresses
         self._timeout = timeout
         self._stall_timeout = stall_timeout
         self._connection: HTTPConnection | None = None
         self._origin = ""
         self._aborted = False
-        self._buffer = memoryview(bytearray(_BUFFER))
+        size = _BUFFER if limit_rate is None else min(_BUFFER, max(_SMALLEST_PIECE, limit_rate // _PIECES_A_SECOND))
+        self._buffer = memoryview(bytearray(size))
 
     def window(self, file: RepoFile, start: int, end: int) -> Generator[memoryview]:
         """See `Source.window`."""
@@ -271,7 +277,7 @@ class HttpSource:
         left = skip + count
         while left:
             try:
-                got = _receive(response, self._buffer[: min(_BUFFER, left)])
+                got = _receive(response, self._buffer[:left])
             except TimeoutError as error:
                 raise Failure(FailureKind.STALLED, f"no byte for {self._stall_timeout:g} s") from error
             except (OSError, HTTPException) as error:
