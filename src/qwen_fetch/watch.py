@@ -45,14 +45,17 @@ class Watch:
     def look(self, now: float) -> None:
         """Look once, at `now` (monotonic seconds)."""
         # When this very thread did not run, the machine slept: nobody was silent meanwhile.
+        passed = now - self._last_look if self._last_look is not None else 0.0
         slept = max(0.0, now - self._last_look - 1.0) if self._last_look is not None else 0.0
         self._last_look = now
         for worker in self._workers:
             attempt, received, since = self._marks.get(worker, (-1, 0, now))
             since += slept
             moved = worker.received - received >= self._floor
-            if attempt != worker.attempt or moved or not worker.is_fetching:
+            if attempt != worker.attempt or moved:
                 attempt, received, since = worker.attempt, worker.received, now
+            elif not worker.is_fetching:
+                since += passed  # the disk or a limit on the rate took this time, not the line
             elif now - since > self._patience:
                 worker.end_attempt()
                 since = now
