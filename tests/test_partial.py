@@ -55,6 +55,18 @@ def test_a_file_from_its_first_byte_to_its_last(path: Path, large: bool) -> None
     assert path.read_bytes() == DATA
 
 
+def test_what_the_disk_has_not_stored_for_good_is_known(path: Path) -> None:
+    partial = Partial(begun(path, DATA[:1000]), FILE)
+    assert partial.unflushed == 1000
+    partial.flush()
+    partial.append(DATA[1000:1500])
+    assert partial.unflushed == 500
+    partial.restart()
+    assert partial.unflushed == 0
+    partial.close()
+    partial.flush()  # from another thread that was late: nothing is open any more
+
+
 def test_an_empty_file_is_right_at_once(path: Path) -> None:
     partial = Partial(path, file_of(b""))
     partial.catch_up()

@@ -118,9 +118,18 @@ def test_a_verified_partial_gets_its_final_name(store: Store) -> None:
     assert store.symlinks_work
     put(store.partial(SHARD), 100)
     store.install(COMMIT, SHARD)
-    assert store.look(COMMIT, SHARD) == OnDisk(blob=100)
-    assert not store.pointer(COMMIT, SHARD).exists()  # the Hub client's business
-    assert [path.name for path in store.repo.iterdir()] == ["blobs"]
+    assert store.look(COMMIT, SHARD) == OnDisk(blob=100, linked=True)
+    # As the Hub client would: relative, so that the cache can be moved.
+    assert store.pointer(COMMIT, SHARD).readlink() == Path("../../../blobs") / SHARD.digest.hex
+    assert sorted(path.name for path in store.repo.iterdir()) == ["blobs", "snapshots"]
+
+
+def test_what_stands_in_a_pointers_place_is_left_to_the_hub_client(store: Store) -> None:
+    put(store.pointer(COMMIT, SHARD), 7)
+    put(store.partial(SHARD), 100)
+    store.install(COMMIT, SHARD)
+    assert store.blob_size(SHARD) == 100
+    assert store.pointer(COMMIT, SHARD).stat().st_size == 7
 
 
 def test_without_symlinks_it_goes_where_programs_look_for_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

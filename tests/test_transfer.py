@@ -279,3 +279,26 @@ def test_a_stop_while_a_prefix_is_hashed_is_no_fault_of_the_file(tmp_path: Path)
         bench.transfer.run(tick)
     assert job.problem is None
     assert job.state is not State.FAILED
+
+
+def test_what_has_grown_is_flushed_meanwhile_and_its_error_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed = threading.Event()
+
+    def full(_: int) -> None:
+        flushed.set()
+        raise OSError(28, "No space left on device")
+
+    def serve(file: RepoFile, start: int, end: int) -> Generator[bytes]:
+        yield content(file.path, file.size)[start : end - 1]
+        flushed.wait(10)
+        yield b""
+
+    monkeypatch.setattr("qwen_fetch.transfer._FLUSH_PERIOD", 0.01)
+    monkeypatch.setattr("qwen_fetch.transfer._FLUSH_BYTES", 1000)
+    monkeypatch.setattr("qwen_fetch.partial.os.fsync", full)
+    bench = Bench(tmp_path, [file_of("a", 5000)], {"http": serve}, max_workers=1)
+    with pytest.raises(Problem) as caught:
+        bench.transfer.run()
+    assert caught.value.exit_code is ExitCode.DISK_FULL

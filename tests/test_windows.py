@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen_fetch.windows import FIRST_WINDOW, MAX_WINDOW, MAX_XET_WINDOW, MIN_WINDOW, Gaps, Pace
+from qwen_fetch.windows import FIRST_WINDOW, MAX_PIECE, MAX_WINDOW, MIN_WINDOW, Gaps, Pace
 
 
 @given(
@@ -38,36 +38,36 @@ def test_every_byte_is_assigned_once_however_much_is_given_back(
 
 
 def test_the_first_window_does_not_wait_for_a_measurement() -> None:
-    assert Pace().window(streamed=True, whole_chunks=False) == FIRST_WINDOW
-    # Nothing of it is safe before all of it is here, and the line may be slow.
-    assert Pace().window(streamed=False, whole_chunks=True) == MIN_WINDOW
+    assert Pace().window(streamed=True) == FIRST_WINDOW
+    # Nothing of these is safe before all of it is here, and the line may be slow.
+    assert Pace().window(streamed=False) == MIN_WINDOW
+    assert Pace().piece() == MIN_WINDOW
 
 
-@given(
-    rate=st.floats(1, 1e10),
-    latency=st.floats(0, 2),
-    streamed=st.booleans(),
-    whole_chunks=st.booleans(),
-)
-def test_windows_stay_within_their_bounds(rate: float, latency: float, streamed: bool, whole_chunks: bool) -> None:
-    most = MAX_XET_WINDOW if whole_chunks else MAX_WINDOW
-    assert MIN_WINDOW <= Pace(rate, latency).window(streamed=streamed, whole_chunks=whole_chunks) <= most
+@given(rate=st.floats(1, 1e10), latency=st.floats(0, 2), streamed=st.booleans())
+def test_windows_stay_within_their_bounds(rate: float, latency: float, streamed: bool) -> None:
+    pace = Pace(rate, latency)
+    assert MIN_WINDOW <= pace.window(streamed=streamed) <= MAX_WINDOW
+    assert MIN_WINDOW <= pace.piece() <= MAX_PIECE
 
 
 def test_a_window_that_a_kill_would_lose_is_half_a_second_of_the_line() -> None:
-    assert Pace(20e6).window(streamed=False, whole_chunks=False) == 10_000_000
-    assert Pace(20e6).window(streamed=False, whole_chunks=True) == 10_000_000
+    assert Pace(20e6).window(streamed=False) == 10_000_000
 
 
 def test_a_slow_xet_line_spends_up_to_four_seconds_to_keep_the_edges_cheap() -> None:
-    assert Pace(1e6).window(streamed=False, whole_chunks=True) == 4_000_000
-    assert Pace(4e6).window(streamed=False, whole_chunks=True) == 8 << 20
+    assert Pace(1e6).piece() == 4_000_000
+    assert Pace(4e6).piece() == 8 << 20
+
+
+def test_the_next_piece_is_asked_for_ahead_unless_the_line_is_faster_than_any_answer() -> None:
+    assert [Pace(rate).ahead for rate in (None, 1e6, 80e6, 90e6, 1e9)] == [1, 1, 1, 0, 0]
 
 
 def test_latency_makes_windows_longer() -> None:
     near, far = Pace(20e6, 0.001), Pace(20e6, 0.08)
-    assert near.window(streamed=False, whole_chunks=False) == 10_000_000
-    assert far.window(streamed=False, whole_chunks=False) == 25_600_000
+    assert near.window(streamed=False) == 10_000_000
+    assert far.window(streamed=False) == 25_600_000
 
 
 def test_the_rate_counts_from_the_first_byte() -> None:

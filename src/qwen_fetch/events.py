@@ -46,7 +46,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of the work: ``listing``, ``adopt``, ``small files``, ``download``, ``verify``, ``link``; or ``done``."""
+    """A part of the work: ``listing``, ``adopt``, ``download``, ``verify``, ``link``; or ``done``."""
 
     name: str
 

@@ -41,12 +41,14 @@ class Partial:
         self.path = path
         self.file = file
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = _open(path)
+        self._descriptor = _opened(path)
         there = os.fstat(self._descriptor).st_size
         good = first_hole(self._descriptor, there) if keep and there <= file.size else 0
         if good < there:
             os.ftruncate(self._descriptor, good)
         self._lock = threading.Lock()
+        self._open = threading.Lock()  # held while the descriptor must stay what it is
+        self._flushed = 0
         self._hasher = file.digest.hasher(file.size)
         self._committed = os.lseek(self._descriptor, 0, os.SEEK_END)
         self._hashed = 0
@@ -111,8 +113,9 @@ class Partial:
 
     def reopen(self) -> None:
         """Begin again with a new file, after somebody else has changed or removed this one."""
-        os.close(self._descriptor)
-        self._descriptor = _open(self.path)
+        with self._open:
+            os.close(self._descriptor)
+            self._descriptor = _opened(self.path)
         self.restart()
 
     def restart(self) -> None:
@@ -120,19 +123,32 @@ class Partial:
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         self._hasher = self.file.digest.hasher(self.file.size)
-        self._committed = self._hashed = 0
+        self._committed = self._hashed = self._flushed = 0
         self._live = True
 
+    @property
+    def unflushed(self) -> int:
+        """Bytes written that the disk may not have stored for good."""
+        return self._committed - self._flushed
+
     def flush(self) -> None:
-        """Have the disk store the bytes for good, so that a power cut cannot empty a file with a final name."""
-        os.fsync(self._descriptor)
+        """Have the disk store the bytes for good, so that a power cut cannot empty a file with a final name.
+
+        May be called from any thread, also beside `append`.
+        """
+        with self._open:
+            if self._descriptor >= 0:
+                committed = self._committed
+                os.fsync(self._descriptor)
+                self._flushed = committed
 
     def close(self) -> None:
         """Let go of the file; what was written stays."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        with self._open:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
 
-def _open(path: Path) -> int:
+def _opened(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)

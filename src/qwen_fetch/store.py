@@ -189,10 +189,10 @@ class Store:
         return True
 
     def install(self, commit: str, file: RepoFile, verified: Path | None = None) -> None:
-        """Give a verified file its final name, in one step.
+        """Give a verified file its final name, in one step, and lead its pointer there if it has none.
 
-        The Hub client makes the pointer afterwards. Where it cannot make symlinks it would copy the
-        blob, 58 GB a second time, so there the file goes to the pointer's place itself.
+        The Hub client would make the pointer, but asks the Hub for each that is missing. Where it cannot make
+        symlinks it would copy the blob, 58 GB a second time, so there the file goes to the pointer's place itself.
 
         Args:
             commit: Whose snapshot.
@@ -202,11 +202,12 @@ class Store:
         Raises:
             OSError: The file system refuses; the file is still where it was.
         """
-        target = self.blob(file)
-        if not self.symlinks_work:
-            target = self.pointer(commit, file)
-            target.parent.mkdir(parents=True, exist_ok=True)
-        (verified or self.partial(file)).replace(target)
+        blob, pointer = self.blob(file), self.pointer(commit, file)
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        (verified or self.partial(file)).replace(blob if self.symlinks_work else pointer)
+        if self.symlinks_work:
+            with suppress(OSError):  # there is one, or the Hub client will make it
+                pointer.symlink_to(os.path.relpath(blob, pointer.parent))
 
     def discard(self, commit: str, file: RepoFile) -> None:
         """Remove a file that was shown to be wrong, pointer and blob."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from qwen_fetch import catalogue
@@ -36,6 +36,8 @@ __all__ = ["Transfer"]
 
 _TICK = 0.1
 _MISMATCHES = 3  # a file that is wrong so often in a row is not wrong by accident
+_FLUSH_PERIOD = 0.5  # seconds
+_FLUSH_BYTES = 32 << 20
 _GRACE = 1.0  # seconds that workers get to end when the run is stopped
 
 
@@ -171,14 +173,33 @@ class Transfer:
         return f"waiting for the network, next try in {first.resting_until - now:.0f} s ({first.reason})"
 
     def _check_files(self) -> None:
-        """Hash what was not hashed as it arrived, and install what is right. One thread, beside the workers."""
-        while (job := self._arrived.get()) is not None:
+        """Hash what was not hashed as it arrived, and install what is right. One thread, beside the workers.
+
+        When there is nothing to check it flushes what has grown: otherwise the last files would be waited for at the
+        end of the run, some gigabytes of them where memory is plentiful, and a power cut would take as much.
+        """
+        while True:
             try:
-                self._check_file(job)
-            except Stopping:
-                return  # no fault of the file
-            except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
-                self.abandon(self.local_problem(error, str(self.store.partial(job.file))))
+                job = self._arrived.get(timeout=_FLUSH_PERIOD)
+            except Empty:
+                for active in self.schedule.jobs_in(State.ACTIVE):
+                    self._check_one(active, self._flush_grown)
+                continue
+            if job is None:
+                return
+            self._check_one(job, self._check_file)
+
+    def _check_one(self, job: Job, check: Callable[[Job], None]) -> None:
+        try:
+            check(job)
+        except Stopping:
+            pass  # no fault of the file
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
+            self.abandon(self.local_problem(error, str(self.store.partial(job.file))))
+
+    def _flush_grown(self, job: Job) -> None:
+        if job.partial is not None and job.partial.unflushed >= _FLUSH_BYTES:
+            job.partial.flush()  # an error is told to the first who asks, and to nobody later
 
     def _check_file(self, job: Job) -> None:
         partial = job.partial
@@ -187,9 +208,7 @@ class Transfer:
         partial.catch_up(lambda _: self._leave_if_stopping())
         if job.state is not State.CHECKING:
             return
-        if partial.is_right() and partial.intact:
-            partial.flush()
-            self.store.install(self.commit, job.file)
+        if partial.is_right() and self._install(job):
             self.schedule.verified(job)
             self.emit(FileDone(job.file.path, job.file.size))
             return
@@ -200,6 +219,18 @@ class Transfer:
             self.schedule.failed(job, Problem(catalogue.CORRUPT, path=job.file.path, tries=job.mismatches))
         else:
             self.schedule.again(job)
+
+    def _install(self, job: Job) -> bool:
+        """Give a verified file its final name; False if somebody else has changed or removed it meanwhile."""
+        assert job.partial is not None  # noqa: S101 - it was just checked
+        job.partial.flush()
+        if not job.partial.intact:
+            return False
+        try:
+            self.store.install(self.commit, job.file)
+        except FileNotFoundError:  # in this very moment
+            return False
+        return True
 
     def _leave_if_stopping(self) -> None:
         if self.stopping.is_set():

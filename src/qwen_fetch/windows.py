@@ -5,18 +5,18 @@ from __future__ import annotations
 from bisect import insort
 from dataclasses import dataclass
 
-__all__ = ["MAX_WINDOW", "MIN_WINDOW", "Gaps", "Pace"]
+__all__ = ["FIRST_WINDOW", "MAX_PIECE", "MAX_WINDOW", "MIN_WINDOW", "Gaps", "Pace"]
 
 MIN_WINDOW = 1 << 20
 MAX_WINDOW = 64 << 20
-MAX_XET_WINDOW = 16 << 20  # a Xet window is buffered as a whole, in every worker
+MAX_PIECE = 8 << 20
 FIRST_WINDOW = 4 << 20  # before anything is known about the line
 
 _STREAMED_SECONDS = 2.0
-_WHOLE_SECONDS = 0.5
-_XET_FLOOR = 8 << 20
-_XET_PATIENCE = 4.0
+_HELD_SECONDS = 0.5
+_PIECE_SECONDS = 4.0
 _ROUND_TRIPS = 16
+_AHEAD_SECONDS = 0.1
 
 
 class Gaps:
@@ -90,23 +90,38 @@ class Pace:
         self.rate = rate if self.rate is None else (self.rate + rate) / 2
         self.latency = (self.latency + latency) / 2 if self.latency else latency
 
-    def window(self, *, streamed: bool, whole_chunks: bool) -> int:
-        """Bytes to ask for next, `MIN_WINDOW` to `MAX_WINDOW` (Xet: `MAX_XET_WINDOW`).
+    def window(self, *, streamed: bool) -> int:
+        """Bytes to ask for next, `MIN_WINDOW` to `MAX_WINDOW`.
 
         Args:
             streamed: The bytes reach the disk as they arrive, so a cut costs nothing and a longer window
                 only saves round trips: 2 s of line time. Otherwise a kill loses the window: 0.5 s.
                 Either grows until the round trip is 1/16 of it.
-            whole_chunks: The server sends whole chunks (Xet, about 64 KiB), so every window's edge is
-                fetched twice. 8 MiB keep that under 1 %; a slow line spends up to 4 s to get there.
         """
         if self.rate is None:
             return FIRST_WINDOW if streamed else MIN_WINDOW
-        seconds = max(_STREAMED_SECONDS if streamed else _WHOLE_SECONDS, _ROUND_TRIPS * self.latency)
-        size = self.rate * seconds
-        if whole_chunks:
-            size = max(size, min(_XET_FLOOR, self.rate * _XET_PATIENCE))
-        return int(min(max(size, MIN_WINDOW), MAX_XET_WINDOW if whole_chunks else MAX_WINDOW))
+        seconds = max(_STREAMED_SECONDS if streamed else _HELD_SECONDS, _ROUND_TRIPS * self.latency)
+        return int(min(max(self.rate * seconds, MIN_WINDOW), MAX_WINDOW))
+
+    def piece(self) -> int:
+        """Bytes that a Xet source asks for at a time, `MIN_WINDOW` to `MAX_PIECE`; they arrive all at once.
+
+        The store serves whole chunks (about 64 KiB), so every piece's edge is fetched twice. 8 MiB keep that under
+        1 %, and a slow line spends up to 4 s to get there. Larger pieces are no faster (measured: 8, 12 and 16 MiB
+        within the noise, 32 MiB a third slower), and each is held in memory some five times over.
+        """
+        if self.rate is None:
+            return MIN_WINDOW
+        return int(min(max(self.rate * _PIECE_SECONDS, MIN_WINDOW), MAX_PIECE))
+
+    @property
+    def ahead(self) -> int:
+        """How many pieces a Xet source asks for before the one under way is here.
+
+        1, so that it need not wait for the store's answer where the next one is; 0 on a line so fast (a piece in
+        0.1 s) that the memory for it is the dearer of the two.
+        """
+        return int(self.rate is None or self.rate * _AHEAD_SECONDS < MAX_PIECE)
 
     def shrink(self) -> None:
         """After a failed window: ask for half as much next time."""

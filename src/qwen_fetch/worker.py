@@ -90,10 +90,11 @@ class Worker:
                 source.close()
 
     def _window_size(self, direct: bool) -> int:
-        now = time.monotonic()
-        preferred = self._transfer.health.order(tuple(self._paces), now)[0]
-        xet = preferred == "xet"
-        return self._paces[preferred].window(streamed=direct and not xet, whole_chunks=xet)
+        preferred = self._transfer.health.order(tuple(self._paces), time.monotonic())[0]
+        pace = self._paces[preferred]
+        if preferred == "xet" and not (direct and self._transfer.limit.is_off):
+            return pace.piece()  # it waits in memory, or is paid for before it is asked for
+        return pace.window(streamed=direct)
 
     def _fetch(self, window: Window) -> None:
         """Bring one window to its end, however often that has to be tried."""
@@ -142,7 +143,7 @@ class Worker:
             self._sources[transport] = transfer.make_source[transport]()
         source = self._sources[transport]
         if not source.streams:
-            transfer.limit.take(window.end - window.position)  # it comes as a whole, so it is paid for before
+            transfer.limit.take(window.end - window.position)  # it comes in large pieces, so it is paid for before
         began, before, first_byte = time.perf_counter(), window.position, 0.0
         self.attempt += 1
         self._source = source

@@ -22,6 +22,7 @@ from qwen_fetch.retry import pause
 from qwen_fetch.shell import unset_variable
 from qwen_fetch.store import Store
 from qwen_fetch.transfer import Transfer
+from qwen_fetch.waiting import Aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,6 +93,7 @@ class Download:
         self._commit = ""
         self._files: dict[str, RepoFile] = {}
         self._phase = ""
+        self._transfer: Transfer | None = None  # while it runs
         self._large_path = ""  # a file that is fetched, for a look at the host that has its bytes
         self._began = time.monotonic()
 
@@ -173,9 +175,7 @@ class Download:
         for step in (*small, *large):
             if step.reason:
                 self._emit(Note(f"{step.file.path}: {step.reason}"))
-        self._enter("small files")
-        self._fetch_small(listed.commit, small)
-        received = self._fetch_large(listed.commit, large)
+        received = self._fetch(listed.commit, small, large)
         folder, report = self._link_all(listed, [step.file for step in plan.steps])
         return Result(
             report=report,
@@ -209,6 +209,31 @@ class Download:
                 command=self.settings.command(),
             )
         return folder, report
+
+    def _fetch(self, commit: str, small: Sequence[Step], large: Sequence[Step]) -> int:
+        """Move the weights, and let the Hub client fetch the rest meanwhile; returns the bytes of weights received."""
+        self._enter("download")
+        aside = Aside(lambda: self._fetch_small(commit, small))
+        received = 0
+        if large:
+            transfer = Transfer(self.settings, self.store, commit, large, self._sources(commit, large), self._emit)
+            self._transfer = transfer
+
+            def tick() -> None:
+                aside.look()
+                self._tick()
+
+            try:
+                transfer.run(tick)
+            except Problem as problem:
+                if problem.exit_code is ExitCode.ACCESS:
+                    aside.wait(self._alive)  # if it is refused too, the Hub client knows better why
+                raise
+            finally:
+                self._transfer = None
+            received = transfer.bytes_received
+        aside.wait(self._alive)
+        return received
 
     def _fetch_small(self, commit: str, steps: Sequence[Step]) -> None:
         """Let the Hub client fetch the files that are not LFS, and check what came."""
@@ -250,15 +275,6 @@ class Download:
             self._memory.add(self.store.place(self._commit, file), file.digest.hex)
             self._memory.save()
         self._tell(event)
-
-    def _fetch_large(self, commit: str, steps: Sequence[Step]) -> int:
-        """Move the weights; returns the bytes received."""
-        if not steps:
-            return 0
-        self._enter("download")
-        transfer = Transfer(self.settings, self.store, commit, steps, self._sources(commit, steps), self._emit)
-        transfer.run(self._tick)
-        return transfer.bytes_received
 
     def _sources(self, commit: str, steps: Sequence[Step]) -> dict[Transport, Callable[[], Source]]:
         """How to open a connection, by transport; the preferred transport first."""
@@ -322,14 +338,14 @@ class Download:
     def _sleep(self, seconds: float, reason: str) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self._emit(Progress(self._phase, 0, 0, waiting=f"next try in {left:.0f} s ({reason})"))
-            self._tick()
+            self._alive(f"next try in {left:.0f} s ({reason})")
             time.sleep(min(0.1, left))
 
     def _enter(self, phase: str) -> None:
         self._phase = phase
         self._emit(Phase(phase))
 
-    def _alive(self) -> None:
-        self._emit(Progress(self._phase, 0, 0))
+    def _alive(self, waiting: str = "") -> None:
+        if self._transfer is None:  # else that reports
+            self._emit(Progress(self._phase, 0, 0, waiting=waiting))
         self._tick()

@@ -1,17 +1,21 @@
 """Bytes from the Xet store: ranged streams of `hf_xet`, one session per worker.
 
 A session of its own, because the only call that wakes a blocked stream destroys its session
-(`sigint_abort`), and only that worker must pay for it. A stream hands over a window as a whole, so
-there is progress per window, not within it.
+(`sigint_abort`), and only that worker must pay for it. A stream hands over its range as a whole, and holds it
+in memory some five times over, so a window is fetched in pieces.
 """
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 import hf_xet
 
 from qwen_fetch.sources import Failure, FailureKind
+from qwen_fetch.windows import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -46,10 +50,10 @@ class XetSource:
                 "client.read_timeout": f"{2 * stall_timeout + 10:g}s",
                 # Retrying is this program's business: the library would sleep 3, 9, 27… s and ask for the whole again.
                 "client.retry_max_attempts": 0,
-                # One worker is one connection, and its window is all that is ever buffered.
+                # One worker is one connection: of a piece asked for ahead, only its way is asked for.
                 "client.ac_initial_download_concurrency": 1,
                 "client.ac_max_download_concurrency": 1,
-                # A window in one piece: by itself the library asks for 1, 2, 4… MiB, each a round trip or two.
+                # A piece in one request: by itself the library asks for 1, 2, 4… MiB, each a round trip or two.
                 "reconstruction.min_reconstruction_fetch_size": 64 * _MIB,
                 "reconstruction.max_reconstruction_fetch_size": 64 * _MIB,
                 "reconstruction.download_buffer_size": 64 * _MIB,
@@ -61,30 +65,32 @@ class XetSource:
         )
         self._session: Any = None
         self._group: Any = None
+        self._pace = Pace()
+        self._ended = 0.0  # when the last piece was here
         self._aborted = False
 
     def window(self, file: RepoFile, start: int, end: int) -> Generator[bytes]:
         """See `Source.window`."""
         self._aborted = False
-        got = 0
+        asked: deque[_Piece] = deque()
+        position, whole = start, False
         try:
             group = self._open()
             info = hf_xet.XetFileInfo(file.xet_hash, file.size)
-            for piece in group.download_stream(info, start=start, end=end):
-                got += len(piece)
-                yield piece
-        except GeneratorExit:
-            self.close()  # left early: the rest of the stream is not wanted
-            raise
-        except (
-            Exception,
-            KeyboardInterrupt,
-        ) as error:  # an aborted session raises the latter, here and in no other way
-            self.close()
-            raise _failure(error, aborted=self._aborted) from error
-        if got != end - start:
-            self.close()
-            raise Failure(FailureKind.CUT, f"Xet sent {got} of {end - start} bytes")
+            while position < end or asked:
+                while position < end and len(asked) <= (ahead := self._pace.ahead):
+                    piece = _Piece(group, info, position, position + self._share(end - position))
+                    piece.begin(aside=ahead > 0)
+                    asked.append(piece)
+                    position = piece.last
+                yield from self._answer(asked.popleft())
+            whole = True
+        except (Exception, KeyboardInterrupt) as error:  # an aborted session raises the latter, in no other way
+            raise error if isinstance(error, Failure) else _failure(error, aborted=self._aborted) from error
+        finally:
+            if not whole:
+                self._pace.shrink()
+                self._end()
 
     def abort(self) -> None:
         """See `Source.abort`."""
@@ -104,6 +110,60 @@ class XetSource:
                 token_refresh_url=self._token_url, token_refresh_headers=self._headers
             )
         return self._group
+
+    def _end(self) -> None:
+        """Leave a window early: the pieces that nobody waits for any more must not go on."""
+        if self._session is not None:
+            self._session.sigint_abort()
+        self.close()
+
+    def _share(self, left: int) -> int:
+        """Bytes of the next piece when so many are left: equal parts, so that the last is not tiny."""
+        return -(-left // -(-left // self._pace.piece()))
+
+    def _answer(self, piece: _Piece) -> Generator[bytes]:
+        piece.wait()
+        count = sum(map(len, piece.received))
+        if count != piece.last - piece.first:
+            raise Failure(FailureKind.CUT, f"Xet sent {count} of {piece.last - piece.first} bytes")
+        # One that was asked for ahead began to arrive when the one before had ended.
+        self._pace.learn(count, piece.ended - max(piece.began, self._ended), 0)
+        self._ended = piece.ended
+        yield from piece.received
+
+
+class _Piece:
+    """The bytes `first` to `last` of a file."""
+
+    def __init__(self, group: Any, info: Any, first: int, last: int) -> None:
+        self.first, self.last = first, last
+        self.received: list[bytes] = []
+        self.began = self.ended = time.perf_counter()
+        self._group, self._info = group, info
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def begin(self, *, aside: bool) -> None:
+        """Fetch it: here and now, or aside, for a stream does nothing until somebody waits for it."""
+        if aside:
+            self._thread = threading.Thread(target=self._fetch, name="xet piece", daemon=True)
+            self._thread.start()
+        else:
+            self._fetch()
+
+    def wait(self) -> None:
+        """Wait until it is here; raises what the library raised."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _fetch(self) -> None:
+        try:
+            self.received = list(self._group.download_stream(self._info, start=self.first, end=self.last))
+        except BaseException as error:  # noqa: BLE001 - raised again where the piece is waited for
+            self._error = error
+        self.ended = time.perf_counter()
 
 
 # The library's exceptions are told apart by their class and the first words of their text.
