@@ -98,6 +98,22 @@ def test_a_kill_costs_no_more_than_a_second_of_the_line(
 
 
 @BOTH
+def test_a_resumed_run_asks_the_hub_three_things_and_one_more_for_each_file(
+    tool: Tool, open_hub: OpenHub, xet: bool
+) -> None:
+    hub = open_hub(xet=xet, line_rate=40 * MB)
+    connect(tool, hub)
+    assert tool.run(stop_after=2.5).code == 143
+    unfinished = [file for file in tool.run("--status-only", "--json").json["files"] if file["state"] != "complete"]
+    assert 3 < len(unfinished) < 39
+    hub.log.clear()
+    hub.line_rate = None
+    assert tool.run().code == 0
+    asked = [request for request in hub.log.requests() if request.kind in {"api", "resolve", "token"}]
+    assert len(asked) <= 3 + len(unfinished), [f"{request.method} {request.path}" for request in asked]
+
+
+@BOTH
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"])
 def test_a_signal_ends_it_within_two_seconds_and_everything_is_kept(
     tool: Tool, open_hub: OpenHub, xet: bool, number: signal.Signals, code: int
