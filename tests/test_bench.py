@@ -12,7 +12,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from bench import big
 from bench.chart import chart
-from bench.main import main
+from bench.main import main, rotated
+from bench.pages import page
+from bench.peers import Peer
 from bench.process import run
 from bench.results import Result, best_of, medians, table
 from conftest import TOOL
@@ -69,6 +71,29 @@ def test_the_chart_is_well_formed_and_names_who_never_finished() -> None:
     assert "prefers-color-scheme: dark" in ET.tostring(drawing, encoding="unicode")
 
 
+def test_the_page_has_a_table_for_each_scene_without_empty_columns() -> None:
+    results = [result("ours", 2.0, ideal_seconds=1.6), result("other", right=False)]
+    about = {"command": "compare", "cores": 2, "python": "3.11", "runs": 3}
+    growth = [big.Growth(100, 0.1, 0.2, 0.3, 50_000_000, 1.0, 1000, 1e-5)]
+    lines = page([("scene", results)], {"scene": "a title"}, about, growth).splitlines()
+    assert "    compare" in lines
+    head = lines.index("## scene: a title") + 2
+    assert lines[head] == "|  | time | of ideal | CPU | peak MB | twice MB | requests | starts | server CPU |  |"
+    assert lines[head + 1] == "|---|---|---|---|---|---|---|---|---|---|"
+    assert lines[head + 2] == "| ours | 2.00 s | 1.250 | 1.00 s | 50 | 0.0 | 0 | 1 | 0.00 s | right |"
+    assert lines[head + 3].endswith("| WRONG FILES, exit 0 |")
+    assert (
+        lines[-1]
+        == "| 100 | 100 ms, 1000 µs each | 200 ms, 2000 µs each | 0.30 s, 50 MB | 1.00 s, 1000 µs each | 10 µs |"
+    )
+
+
+def test_nobody_always_begins() -> None:
+    peers = [Peer(name, lambda _: []) for name in "abc"]
+    orders = ["".join(peer.name for peer in rotated(peers, number)) for number in range(4)]
+    assert orders == ["abc", "bca", "cab", "abc"]
+
+
 def test_a_command_is_measured_and_stopped_at_its_limit(tmp_path: Path) -> None:
     busy = "import time\ndata = bytearray(60_000_000)\nwhile time.process_time() < 0.3: pass"
     usage = run([sys.executable, "-c", busy], {}, tmp_path / "log")
@@ -91,15 +116,20 @@ def test_a_tiny_run_of_the_whole(
         monkeypatch.setattr("bench.serving.nginx", lambda: None)
     elif not (shutil.which("nginx") or Path("/usr/sbin/nginx").exists()):
         pytest.skip("nginx is not installed")
-    scenes = ["clean-http", "clean-xet", "flip", "nothing-to-do", "verify", "status"]
+    scenes = ["clean-http", "clean-xet", "flip", "nothing-to-do", "adopt", "verify", "status"]
     options = ["--scale", "0.0005", "--runs", "1", "--peer", "qwen-fetch", "hf 2", "--work", str(tmp_path / "work")]
     files = ["--json", str(tmp_path / "all.json"), "--chart", str(tmp_path / "chart.svg")]
+    files += ["--markdown", str(tmp_path / "page.md")]
     assert main(["--scene", *scenes, *options, *files]) == 0
     results = json.loads((tmp_path / "all.json").read_text())["results"]
     assert [result["scene"] for result in results if result["peer"] == "qwen-fetch"] == scenes[:-1]
     for found in results:
         flipped = found["scene"] == "flip" and found["peer"] != "qwen-fetch"
         assert found["right"] is not flipped, found
+    adopted, fetched, copied = (found for found in results if found["scene"] == "adopt")
+    assert (adopted["peer"], adopted["served_bytes"], copied["peer"]) == ("qwen-fetch", 0, "cp -r")
+    assert fetched["served_bytes"] > 0
+    assert (tmp_path / "page.md").read_text().count("\n## ") == len(scenes)
     assert ET.parse(tmp_path / "chart.svg").getroot().tag.endswith("svg")
     assert "clean-xet: no limit, Xet" in capfd.readouterr().out
 

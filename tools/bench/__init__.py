@@ -9,6 +9,7 @@
     upkeep      scenes without a transfer: nothing to do, verify, status
     big         plan, status and scheduling of a repo of 1 TB, without the bytes
     results     medians, table, JSON
+    pages       Markdown
     chart       bars as SVG
 
 Needs a POSIX system; peak memory and the server's own cost need Linux's /proc.

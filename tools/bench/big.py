@@ -24,14 +24,14 @@ from qwen_fetch.snapshot import cached
 from qwen_fetch.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from qwen_fetch.plan import Step
     from qwen_fetch.schedule import Job
     from qwen_fetch.snapshot import RepoFile
 
-__all__ = ["BIG", "COUNTS", "Growth", "growth_table", "measure_big"]
+__all__ = ["BIG", "COUNTS", "Growth", "cells", "growth_table", "measure_big"]
 
 T = TypeVar("T")
 
@@ -69,16 +69,28 @@ def measure_big(work: Path, tool: list[str], counts: tuple[int, ...] = COUNTS) -
     return [_measure(work / "big", tool, count) for count in counts]
 
 
-def growth_table(rows: list[Growth]) -> str:
-    """The figures, with the time per shard beside each: linear is where that stays the same."""
-    lines = [f"{'shards':>8}{'plan':>20}{'status':>20}{'--status-only':>24}{'all windows':>26}{'a progress':>14}"]
-    lines += [
-        f"{row.shards:>8}{_each(row.plan, row):>20}{_each(row.status, row):>20}"
-        f"{f'{row.status_command:.2f} s, {row.status_peak_bytes / 1e6:.0f} MB':>24}"
-        f"{f'{row.schedule:.2f} s, {row.schedule / row.windows * 1e6:.0f} µs each':>26}{row.progress * 1e6:>11.0f} µs"
-        for row in rows
+def cells(rows: Sequence[Growth]) -> list[tuple[str, ...]]:
+    """A head and the figures, with the time per shard beside each: linear is where that stays the same."""
+    head = ("shards", "plan", "status", "--status-only", "all windows", "a progress")
+    return [
+        head,
+        *(
+            (
+                str(row.shards),
+                _each(row.plan, row),
+                _each(row.status, row),
+                f"{row.status_command:.2f} s, {row.status_peak_bytes / 1e6:.0f} MB",
+                f"{row.schedule:.2f} s, {row.schedule / row.windows * 1e6:.0f} µs each",
+                f"{row.progress * 1e6:.0f} µs",
+            )
+            for row in rows
+        ),
     ]
-    return "\n".join(lines)
+
+
+def growth_table(rows: Sequence[Growth]) -> str:
+    """The figures for people."""
+    return "\n".join("".join(f"{cell:>24}" for cell in line) for line in cells(rows))
 
 
 def _each(seconds: float, row: Growth) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.big import BIG, growth_table, measure_big
 from bench.chart import chart
+from bench.pages import page
 from bench.peers import OURS, TOOL, find
 from bench.results import as_json, best_of, table
 from bench.scenes import SCENES
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_LONG = 4  # times the scale, for the scene in which a process has to be killed several times
 _TITLES = {scene.name: scene.title for scene in SCENES} | {scene.name: scene.title for scene in UPKEEP}
 
 
@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.json.write_text(
             json.dumps(as_json(results, _about(options) | {BIG: [asdict(row) for row in growth]}), indent=2) + "\n"
         )
+    if options.markdown:
+        options.markdown.write_text(page(best_of(results), _TITLES, _about(options), growth), encoding="utf-8")
     if options.chart:
         options.chart.write_text(chart([(_TITLES[name], rows) for name, rows in best_of(results)]), encoding="utf-8")
     ours = [result for result in results if result.peer == OURS]
@@ -75,14 +77,21 @@ def _rounds(name: str, peers: Sequence[Peer], options: argparse.Namespace, work:
     """The results of a scene; in each round every peer has its turn, so that a busy minute hits all of them."""
     scene = next((scene for scene in SCENES if scene.name == name), None)
     upkeep = next((scene for scene in UPKEEP if scene.name == name), None)
-    repo = _repo(work, options.scale * (_LONG if scene and scene.long else 1))
-    for number in range(1 if scene and scene.long else options.runs):
+    repo = _repo(work, options.scale * (scene.size if scene else 1))
+    for number in range(1 if scene and scene.once else options.runs):
+        turns = rotated(peers, number)
         if upkeep is not None:
-            yield from ((number + 1, result) for result in upkeep.measure(peers, repo, work))
+            yield from ((number + 1, result) for result in upkeep.measure(turns, repo, work))
         elif scene is not None:
-            for peer in peers:
+            for peer in turns:
                 if peer.xet or not scene.only_xet:
                     yield number + 1, run_trial(scene, peer, repo, work)
+
+
+def rotated(peers: Sequence[Peer], number: int) -> list[Peer]:
+    """The peers in the order of their turns in round `number`, 0 or more: nobody always begins."""
+    first = number % len(peers)
+    return [*peers[first:], *peers[:first]]
 
 
 def _repo(work: Path, scale: float) -> Repo:
@@ -127,5 +136,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--modelscope", metavar="COMMAND", help="where the command modelscope is")
     parser.add_argument("--work", metavar="DIR", help="where to work: twice the repo's size, on the disk to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there, as Markdown")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="write bars there, as SVG")
     return parser

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Result", "as_json", "best_of", "medians", "table"]
+__all__ = ["HEAD", "Result", "as_json", "best_of", "medians", "row", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def best_of(results: Iterable[Result]) -> list[tuple[str, list[Result]]]:
     return [(scene, [medians(runs) for runs in peers.values()]) for scene, peers in scenes.items()]
 
 
-_HEAD = (
+HEAD = (
     "",
     "time",
     "of ideal",
@@ -120,19 +120,17 @@ _HEAD = (
 
 def table(title: str, results: Sequence[Result]) -> str:
     """One scene as text, a line per peer, and what the first is to each other one."""
-    rows = [_HEAD, *(_row(result) for result in results)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    rows = [HEAD, *map(row, results)]
+    widths = [max(len(cells[column]) for cells in rows) for column in range(len(HEAD))]
     lines = [title]
-    for row in rows:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=False)),
-        ]
-        lines.append("  ".join([*cells, row[-1]]).rstrip())
+    for cells in rows:
+        numbers = (cell.rjust(width) for cell, width in zip(cells[1:-1], widths[1:], strict=False))
+        lines.append("  ".join([cells[0].ljust(widths[0]), *numbers, cells[-1]]).rstrip())
     return "\n".join(lines)
 
 
-def _row(result: Result) -> tuple[str, ...]:
+def row(result: Result) -> tuple[str, ...]:
+    """The cells of a result, as `HEAD` names them; empty where there is nothing to say."""
     useful = result.served_bytes - result.twice_bytes
     return (
         result.peer,

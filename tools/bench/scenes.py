@@ -20,7 +20,8 @@ class Scene:
         splits: Connections per file for a peer that splits files.
         kill_every: Seconds after which the process is killed and started again; None: never.
         times_ideal: Give up after so many times the ideal time (without a line: seconds).
-        long: Whether it needs a repo large enough for several kills, and one run is enough.
+        size: Times the size of the repo in other scenes: start-up should not decide, and kills need time to fall.
+        once: Whether one run is enough: the line decides, and it is the same each time.
     """
 
     name: str
@@ -31,7 +32,8 @@ class Scene:
     splits: int = 1
     kill_every: float | None = None
     times_ideal: float = 300.0
-    long: bool = False
+    size: int = 1
+    once: bool = False
 
 
 SCENES = (
@@ -43,6 +45,8 @@ SCENES = (
         server=("--no-xet", "--connection-rate", "20M"),
         line=80e6,
         times_ideal=10,
+        size=2,
+        once=True,
     ),
     Scene(
         "shared-line",
@@ -50,6 +54,8 @@ SCENES = (
         server=("--no-xet", "--line-rate", "100M"),
         line=100e6,
         times_ideal=10,
+        size=2,
+        once=True,
     ),
     Scene(
         "latency",
@@ -57,6 +63,8 @@ SCENES = (
         server=("--no-xet", "--line-rate", "100M", "--latency-ms", "80"),
         line=100e6,
         times_ideal=10,
+        size=2,
+        once=True,
     ),
     Scene(
         "bad-evening",
@@ -68,8 +76,9 @@ SCENES = (
         ),
         line=100e6,
         kill_every=20,
-        times_ideal=4,
-        long=True,
+        times_ideal=3,
+        size=4,
+        once=True,
     ),
     Scene(
         "flip",
@@ -77,5 +86,6 @@ SCENES = (
         server=("--no-xet", "--line-rate", "100M", "--fault", "any-data:flip_at=1000000,times=1"),
         line=100e6,
         times_ideal=10,
+        once=True,
     ),
 )
