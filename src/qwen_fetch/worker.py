@@ -160,6 +160,7 @@ class Worker:
                 self.received += len(piece)
                 if source.streams:
                     transfer.limit.take(len(piece))
+                del piece  # the next one is to take its memory: over Xet it may have megabytes
                 self._source = source
             outcome = "done"
         except Failure as failure:

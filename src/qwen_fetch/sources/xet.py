@@ -129,7 +129,8 @@ class XetSource:
         # One that was asked for ahead began to arrive when the one before had ended.
         self._pace.learn(count, piece.ended - max(piece.began, self._ended), 0)
         self._ended = piece.ended
-        yield from piece.received
+        while piece.received:  # let go of each at once: the next piece is to take its memory
+            yield piece.received.pop(0)
 
 
 class _Piece:
