@@ -67,6 +67,16 @@ SCENES = (
         once=True,
     ),
     Scene(
+        "latency-xet",
+        "the same over Xet",
+        server=("--line-rate", "100M", "--latency-ms", "80"),
+        line=100e6,
+        only_xet=True,
+        times_ideal=10,
+        size=2,
+        once=True,
+    ),
+    Scene(
         "bad-evening",
         "100 MB/s, cut every 200 MB, a silent connection every 15 s, killed every 20 s",
         server=(
