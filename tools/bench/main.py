@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 growth = measure_big(work, [sys.executable, str(TOOL)])
                 print(f"\n{BIG}: shards of 500 MB; scheduling with 4 workers whose line is infinitely fast")
                 print(growth_table(growth), flush=True)
+                _write(options, results, growth)
                 continue
             for round_number, result in _rounds(name, peers, options, work):
                 results.append(result)
@@ -61,14 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     f"  {name} {round_number}: {result.peer} {result.seconds:.2f} s, {result.verdict}", file=sys.stderr
                 )
             print("\n" + _tables(results, name), flush=True)
-    if options.json:
-        options.json.write_text(
-            json.dumps(as_json(results, _about(options) | {BIG: [asdict(row) for row in growth]}), indent=2) + "\n"
-        )
-    if options.markdown:
-        options.markdown.write_text(page(best_of(results), _TITLES, _about(options), growth), encoding="utf-8")
-    if options.chart:
-        options.chart.write_text(chart([(_TITLES[name], rows) for name, rows in best_of(results)]), encoding="utf-8")
+            _write(options, results, growth)  # after each scene: whoever stops it keeps what was measured
     ours = [result for result in results if result.peer == OURS]
     return 0 if all(result.finished and result.right for result in ours) else 1
 
@@ -99,6 +93,17 @@ def _repo(work: Path, scale: float) -> Repo:
     if not folder.exists():
         make_repo(folder, scale=scale)
     return Repo(folder)
+
+
+def _write(options: argparse.Namespace, results: Sequence[Result], growth: Sequence[Growth]) -> None:
+    about, scenes = _about(options), best_of(results)
+    if options.json:
+        values = as_json(results, about | {BIG: [asdict(row) for row in growth]})
+        options.json.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    if options.markdown:
+        options.markdown.write_text(page(scenes, _TITLES, about, growth), encoding="utf-8")
+    if options.chart:
+        options.chart.write_text(chart([(_TITLES[name], rows) for name, rows in scenes]), encoding="utf-8")
 
 
 def _tables(results: Sequence[Result], name: str) -> str:

@@ -75,6 +75,7 @@ def _adopt(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
 
 
 def _result(scene: str, peer: Peer, job: Job, repo: Repo, usage: Usage, served: Served) -> Result:
+    left = left_behind(peer, job, repo)
     return Result(
         scene,
         peer.name,
@@ -88,7 +89,8 @@ def _result(scene: str, peer: Peer, job: Job, repo: Repo, usage: Usage, served: 
         code=usage.code,
         finished=not usage.stopped,
         right=repo.is_right(peer.tree(job)),
-        left_files=len(left_behind(peer, job, repo)),
+        left_files=len(left),
+        left_bytes=sum(path.lstat().st_size for path in left),
     )
 
 
@@ -106,7 +108,7 @@ def _verify(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
         sums.write_text("\n".join(files) + "\n", encoding="utf-8")
         names = job.list_of([line.split("  ", 1)[1] for line in files])
         commands = [
-            (OURS, [*ours.command(job), "--verify"]),
+            (OURS, [*ours.command(job), "--verify", "--force"]),  # else it trusts what it read while fetching
             (f"sha256sum x{os.cpu_count()}", ["xargs", "-a", names, "-n1", f"-P{os.cpu_count()}", "sha256sum"]),
         ]
         if hf:
