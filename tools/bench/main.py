@@ -103,7 +103,9 @@ def _write(options: argparse.Namespace, results: Sequence[Result], growth: Seque
     if options.markdown:
         options.markdown.write_text(page(scenes, _TITLES, about, growth), encoding="utf-8")
     if options.chart:
-        options.chart.write_text(chart([(_TITLES[name], rows) for name, rows in scenes]), encoding="utf-8")
+        downloads = {scene.name for scene in SCENES}
+        drawn = [(_TITLES[name], rows) for name, rows in scenes if name in downloads]
+        options.chart.write_text(chart(drawn), encoding="utf-8")
 
 
 def _tables(results: Sequence[Result], name: str) -> str:
@@ -142,5 +144,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--work", metavar="DIR", help="where to work: twice the repo's size, on the disk to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there, as Markdown")
-    parser.add_argument("--chart", type=Path, metavar="FILE", help="write bars there, as SVG")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="write bars of the downloads there, as SVG")
     return parser

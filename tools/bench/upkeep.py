@@ -103,10 +103,7 @@ def _verify(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
         job = Job(server.endpoint, room, list(repo.digests))
         job.target.mkdir()
         run(ours.command(job), ours.variables(job), room / "first.txt", _LIMIT)
-        sums = room / "sums.txt"
-        files = [f"{digest}  {ours.tree(job) / path}" for path, digest in repo.digests.items()]
-        sums.write_text("\n".join(files) + "\n", encoding="utf-8")
-        names = job.list_of([line.split("  ", 1)[1] for line in files])
+        names = job.list_of([str(ours.tree(job) / path) for path in repo.digests])
         commands = [
             (OURS, [*ours.command(job), "--verify", "--force"]),  # else it trusts what it read while fetching
             (f"sha256sum x{os.cpu_count()}", ["xargs", "-a", names, "-n1", f"-P{os.cpu_count()}", "sha256sum"]),
