@@ -98,6 +98,15 @@ def test_a_kill_costs_no_more_than_a_second_of_the_line(
 
 
 @BOTH
+def test_the_weights_do_not_wait_for_the_small_files(tool: Tool, open_hub: OpenHub, xet: bool) -> None:
+    hub = open_hub(xet=xet, faults=Faults(Fault("resolve", path="model_index.json", delay=1.0)))
+    connect(tool, hub)
+    assert tool.run().code == 0
+    asked = next(request for request in hub.log.requests("resolve") if request.path == "model_index.json")
+    assert hub.log.requests("any-data")[0].started < asked.started + 1.0
+
+
+@BOTH
 def test_a_resumed_run_asks_the_hub_three_things_and_one_more_for_each_file(
     tool: Tool, open_hub: OpenHub, xet: bool
 ) -> None:
