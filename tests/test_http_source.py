@@ -19,7 +19,8 @@ from scripted import Reply, Scripted
 from qwen_fetch.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.sources import Failure, FailureKind
-from qwen_fetch.sources.http import Addresses, HttpSource, shown
+from qwen_fetch.sources.connection import shown
+from qwen_fetch.sources.http import Addresses, HttpSource
 
 K = FailureKind
 DATA = bytes(i * 7 % 251 for i in range(1000))

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from qwen_fetch import catalogue, schedule
 from qwen_fetch.errors import Problem
 from qwen_fetch.integrity import Digest
+from qwen_fetch.job import Job, State, Window
 from qwen_fetch.locks import BlobLock
 from qwen_fetch.plan import Action, Step
-from qwen_fetch.schedule import Job, Schedule, State, Window
+from qwen_fetch.schedule import Schedule
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.store import Store
 

@@ -12,8 +12,8 @@ import pytest
 from qwen_fetch.errors import ExitCode, Problem
 from qwen_fetch.events import Event, FileDone, Mismatch, Progress, Retry, Switch
 from qwen_fetch.integrity import Digest
+from qwen_fetch.job import Job, State
 from qwen_fetch.plan import Action, Step
-from qwen_fetch.schedule import Job, State
 from qwen_fetch.settings import Settings, Transport
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.sources import Failure, FailureKind, Source

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen_fetch.windows import FIRST_WINDOW, MAX_PIECE, MAX_WINDOW, MIN_WINDOW, Gaps, Pace
+from qwen_fetch.windows import FIRST_WINDOW, MAX_PIECE, MAX_WINDOW, MIN_WINDOW, Gaps, Pace, tapered
 
 
 @given(
@@ -75,3 +75,7 @@ def test_the_rate_counts_from_the_first_byte() -> None:
     pace.learn(10_000_000, seconds=1.5, latency=0.5)
     assert pace.rate == 10_000_000
     assert pace.latency == 0.5
+
+
+def test_windows_are_shorter_towards_the_end() -> None:
+    assert [tapered(64, left, 4) for left in (10_000, 512, 511, 256, 129, 1, 0)] == [64, 64, 63, 32, 16, 16, 16]

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from qwen_fetch.job import Job, State, Window
 from qwen_fetch.locks import BlobLock
 from qwen_fetch.partial import Partial
 from qwen_fetch.plan import Action
@@ -23,108 +22,17 @@ if TYPE_CHECKING:
 
     from qwen_fetch.errors import Problem
     from qwen_fetch.plan import Step
-    from qwen_fetch.snapshot import RepoFile
     from qwen_fetch.store import Store
 
-__all__ = ["Job", "Schedule", "State", "Window"]
+__all__ = ["Schedule"]
 
 MEMORY = 48 << 20  # bytes of all windows that wait in memory for their turn, being fetched or done
 _MEMORY_WINDOW = 12 << 20  # so that several workers can run ahead in it
 _LOCK_PAUSE = 0.5  # seconds between two looks at a lock that somebody else holds
 
 
-class State(Enum):
-    """Where a file stands."""
-
-    WAITING = auto()  # not begun, or its lock is held by somebody else
-    ACTIVE = auto()
-    CHECKING = auto()  # all bytes are here
-    DONE = auto()
-    FAILED = auto()
-
-
 _UNFINISHED = (State.WAITING, State.ACTIVE, State.CHECKING)
 _RESTING = (State.WAITING, State.DONE)
-
-
-@dataclass(eq=False, slots=True)
-class Window:
-    """A range of a file in the hands of one worker.
-
-    Attributes:
-        job: The file.
-        position: The next byte to ask for.
-        end: The byte after the last.
-        direct: Whether it began at the end of the partial, so that its bytes go to the disk as they come.
-        pieces: The bytes received, if they have to wait.
-        epoch: The file's count of restarts when it was handed out; bytes of an older one are void.
-    """
-
-    job: Job
-    start: int
-    position: int
-    end: int
-    direct: bool
-    epoch: int
-    pieces: bytearray = field(default_factory=bytearray)
-
-    def accept(self, piece: memoryview | bytes) -> None:
-        """Take in the next bytes of the window."""
-        if self.direct:
-            assert self.job.partial is not None  # noqa: S101 - an active job has one
-            self.job.partial.append(piece)
-        else:
-            self.pieces += piece
-        self.position += len(piece)
-        self.job.received += len(piece)
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """One file to fetch.
-
-    Attributes:
-        step: The file, and whether its prefix is used.
-        whole: Only one worker at a time, for all the rest: the server does not do ranges.
-        received: Bytes that came, those that wait in memory included; only good for seeing that it grows.
-        mismatches: How often the finished file had the wrong digest.
-        problem: Why it failed.
-        busy: Its lock is held by somebody else.
-    """
-
-    step: Step
-    lock: BlobLock
-    state: State = State.WAITING
-    partial: Partial | None = None
-    gaps: Gaps = field(default_factory=lambda: Gaps(0, 0))
-    flying: list[Window] = field(default_factory=list)
-    ready: dict[int, Window] = field(default_factory=dict)
-    epoch: int = 0
-    whole: bool = False
-    received: int = 0
-    mismatches: int = 0
-    problem: Problem | None = None
-    busy: bool = False
-    look_again: float = 0.0
-
-    @property
-    def file(self) -> RepoFile:
-        """The file."""
-        return self.step.file
-
-    @property
-    def on_disk(self) -> int:
-        """Bytes of it on disk."""
-        if self.state is State.DONE:
-            return self.file.size
-        if self.partial is None or self.state is State.WAITING:
-            return self.step.have
-        return self.partial.committed
-
-    @property
-    def hashed(self) -> int:
-        """Bytes of it that its digest covers so far."""
-        return self.partial.hashed if self.partial else 0
 
 
 class Schedule:

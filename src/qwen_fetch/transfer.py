@@ -15,10 +15,11 @@ from qwen_fetch import catalogue
 from qwen_fetch.diagnosis import problem_of
 from qwen_fetch.errors import Problem
 from qwen_fetch.events import FileDone, FileProgress, Mismatch, Progress, Waiting
+from qwen_fetch.job import Job, State
 from qwen_fetch.locks import holder
 from qwen_fetch.ratelimit import RateLimit
 from qwen_fetch.retry import Health
-from qwen_fetch.schedule import Job, Schedule, State
+from qwen_fetch.schedule import Schedule
 from qwen_fetch.units import size_text
 from qwen_fetch.watch import Watch
 from qwen_fetch.worker import Stopping, Worker

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen_fetch.schedule import State
+from qwen_fetch.job import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qwen_fetch.schedule import Job, Schedule
+    from qwen_fetch.job import Job
+    from qwen_fetch.schedule import Schedule
     from qwen_fetch.settings import Settings
     from qwen_fetch.store import Store
     from qwen_fetch.worker import Worker

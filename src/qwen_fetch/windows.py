@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from dataclasses import dataclass
 
-__all__ = ["FIRST_WINDOW", "MAX_PIECE", "MAX_WINDOW", "MIN_WINDOW", "Gaps", "Pace"]
+__all__ = ["FIRST_WINDOW", "MAX_PIECE", "MAX_WINDOW", "MIN_WINDOW", "Gaps", "Pace", "tapered"]
 
 MIN_WINDOW = 1 << 20
 MAX_WINDOW = 64 << 20
@@ -17,6 +17,15 @@ _HELD_SECONDS = 0.5
 _PIECE_SECONDS = 4.0
 _ROUND_TRIPS = 16
 _AHEAD_SECONDS = 0.1
+
+
+def tapered(size: int, left: int, workers: int) -> int:
+    """A window of at most `size` bytes when `left` bytes of all files are missing: shorter towards the end.
+
+    Otherwise one worker would be at a long window when the others have nothing left to do. Not shorter than a quarter,
+    which still has four times the bytes of a round trip.
+    """
+    return max(size // 4, min(size, left // (2 * workers)))
 
 
 class Gaps:

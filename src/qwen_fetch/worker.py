@@ -9,10 +9,10 @@ from qwen_fetch.diagnosis import problem_of
 from qwen_fetch.events import Attempt, Note, Retry, Switch
 from qwen_fetch.retry import decide
 from qwen_fetch.sources import Failure, FailureKind
-from qwen_fetch.windows import Pace
+from qwen_fetch.windows import Pace, tapered
 
 if TYPE_CHECKING:
-    from qwen_fetch.schedule import Job, Window
+    from qwen_fetch.job import Job, Window
     from qwen_fetch.settings import Transport
     from qwen_fetch.sources import Source
     from qwen_fetch.transfer import Transfer
@@ -90,11 +90,13 @@ class Worker:
                 source.close()
 
     def _window_size(self, direct: bool) -> int:
-        preferred = self._transfer.health.order(tuple(self._paces), time.monotonic())[0]
+        transfer = self._transfer
+        preferred = transfer.health.order(tuple(self._paces), time.monotonic())[0]
         pace = self._paces[preferred]
-        if preferred == "xet" and not (direct and self._transfer.limit.is_off):
+        if preferred == "xet" and not (direct and transfer.limit.is_off):
             return pace.piece()  # it waits in memory, or is paid for before it is asked for
-        return pace.window(streamed=direct)
+        left = transfer.schedule.bytes_total - transfer.bytes_on_disk
+        return tapered(pace.window(streamed=direct), left, transfer.settings.max_workers)
 
     def _fetch(self, window: Window) -> None:
         """Bring one window to its end, however often that has to be tried."""

@@ -16,9 +16,10 @@ from unittest.mock import patch
 
 from bench.process import run
 from qwen_fetch import schedule
+from qwen_fetch.job import State
 from qwen_fetch.plan import make_plan
 from qwen_fetch.report import make_report
-from qwen_fetch.schedule import Schedule, State
+from qwen_fetch.schedule import Schedule
 from qwen_fetch.settings import Settings
 from qwen_fetch.snapshot import cached
 from qwen_fetch.store import Store
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from qwen_fetch.job import Job
     from qwen_fetch.plan import Step
-    from qwen_fetch.schedule import Job
     from qwen_fetch.snapshot import RepoFile
 
 __all__ = ["BIG", "COUNTS", "Growth", "cells", "growth_table", "measure_big"]

@@ -7,78 +7,33 @@ down from another thread.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import ssl
 import threading
 import time
-from base64 import b64encode
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
+from http.client import HTTPConnection, HTTPException, HTTPResponse, RemoteDisconnected
 from typing import TYPE_CHECKING, Literal, NoReturn
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from qwen_fetch import __version__
 from qwen_fetch.sources import Failure, FailureKind
+from qwen_fetch.sources.connection import connect, origin, target
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from qwen_fetch.snapshot import RepoFile
 
-__all__ = ["Addresses", "HttpSource", "connect", "proxy_for", "shown"]
+__all__ = ["Addresses", "HttpSource"]
 
 _HEADERS = {"User-Agent": f"qwen-fetch/{__version__}", "Accept-Encoding": "identity"}
 _MAX_REDIRECTS = 5
 _BUFFER = 1 << 20
 _SMALLEST_PIECE = 4 << 10  # with a limit on the rate
 _PIECES_A_SECOND = 50
-
-
-def shown(url: str) -> str:
-    """A URL as it may be shown: without its query (where signatures are) and without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def connect(url: SplitResult, timeout: float) -> HTTPConnection:
-    """A connection for a URL, opened through the proxy that the environment names for it.
-
-    Raises:
-        OSError: It cannot be opened within `timeout` seconds.
-        ValueError: The URL is not one for HTTP.
-    """
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        raise ValueError(f"not an HTTP address: {url.scheme}://{url.hostname}")
-    host, port, secure = url.hostname, url.port, url.scheme == "https"
-    proxy = urlsplit(proxy_for(url))
-    via_host, via_port = (proxy.hostname, proxy.port or 80) if proxy.hostname else (host, port)
-    connection = (
-        HTTPSConnection(via_host, via_port, timeout=timeout, context=_tls())
-        if secure
-        else HTTPConnection(via_host, via_port, timeout=timeout)
-    )
-    if proxy.hostname:
-        login = {}
-        if proxy.username:
-            words = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-            login["Proxy-Authorization"] = f"Basic {b64encode(words.encode()).decode()}"
-        connection.set_tunnel(host, port, headers=login)
-    connection.connect()
-    return connection
-
-
-def proxy_for(url: SplitResult) -> str:
-    """The proxy that the environment names for a URL, as a URL; empty for none."""
-    host = url.hostname or ""
-    # NO_PROXY may name a host, or a host and a port.
-    if proxy_bypass(host) or proxy_bypass(f"{host}:{url.port or {'http': 80, 'https': 443}.get(url.scheme)}"):
-        return ""
-    proxy = getproxies().get(url.scheme, "")
-    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
 class Addresses:
@@ -94,7 +49,7 @@ class Addresses:
 
     def __init__(self, endpoint: str, repo_id: str, commit: str, token: str | None, timeout: float) -> None:
         self._base = f"{endpoint}/{repo_id}/resolve/{commit}/"
-        self._origin = _origin(urlsplit(endpoint))
+        self._origin = origin(urlsplit(endpoint))
         self._token = token
         self._timeout = timeout
         self._known: dict[str, str] = {}
@@ -121,13 +76,13 @@ class Addresses:
 
     def headers(self, url: str) -> dict[str, str]:
         """The headers of a request for `url`: with the token if, and only if, it goes to the endpoint."""
-        if self._token and _origin(urlsplit(url)) == self._origin:
+        if self._token and origin(urlsplit(url)) == self._origin:
             return _HEADERS | {"Authorization": f"Bearer {self._token}"}
         return dict(_HEADERS)
 
     def is_endpoint(self, url: str) -> bool:
         """Whether the endpoint itself answers for `url`."""
-        return _origin(urlsplit(url)) == self._origin
+        return origin(urlsplit(url)) == self._origin
 
     def _resolve(self, url: str) -> str:
         for _ in range(_MAX_REDIRECTS):
@@ -135,7 +90,7 @@ class Addresses:
             try:
                 connection = connect(parts, self._timeout)
                 try:
-                    connection.request("HEAD", _target(parts), headers=self.headers(url))
+                    connection.request("HEAD", target(parts), headers=self.headers(url))
                     response = connection.getresponse()
                 finally:
                     connection.close()
@@ -220,17 +175,17 @@ class HttpSource:
     def _ask(self, url: str, start: int, end: int) -> HTTPResponse:
         parts = urlsplit(url)
         headers = self._addresses.headers(url) | {"Range": f"bytes={start}-{end - 1}"}
-        reused = self._connection is not None and self._origin == _origin(parts)
+        reused = self._connection is not None and self._origin == origin(parts)
         try:
             if not reused:
                 self.close()
                 self._connection = connect(parts, self._timeout)
-                self._origin = _origin(parts)
+                self._origin = origin(parts)
             if self._aborted:  # while there was no connection yet that could have been shut down
                 raise Failure(FailureKind.STALLED, "ended from outside")
             assert self._connection is not None  # noqa: S101 - for the type checker
             self._connection.sock.settimeout(self._stall_timeout)
-            self._connection.request("GET", _target(parts), headers=headers)
+            self._connection.request("GET", target(parts), headers=headers)
             return self._connection.getresponse()
         except (RemoteDisconnected, ConnectionError) as error:
             self.close()
@@ -346,20 +301,3 @@ def _reason(error: Exception) -> str:
 def _printable(text: str) -> str:
     """What a server said, in one short line without control codes."""
     return "".join(c if c.isprintable() else " " for c in text[:200]).strip()
-
-
-def _origin(parts: SplitResult) -> str:
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or {'http': 80, 'https': 443}.get(parts.scheme)}"
-
-
-def _target(parts: SplitResult) -> str:
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
-def _tls() -> ssl.SSLContext:
-    """The certificates that the Hub client trusts: the operating system's, or what SSL_CERT_FILE names."""
-    if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
-        return ssl.create_default_context()
-    import truststore  # noqa: PLC0415 - only for https
-
-    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

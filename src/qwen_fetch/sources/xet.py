@@ -85,8 +85,10 @@ class XetSource:
                     position = piece.last
                 yield from self._answer(asked.popleft())
             whole = True
+        except Failure:
+            raise
         except (Exception, KeyboardInterrupt) as error:  # an aborted session raises the latter, in no other way
-            raise error if isinstance(error, Failure) else _failure(error, aborted=self._aborted) from error
+            raise _failure(error, aborted=self._aborted) from error
         finally:
             if not whole:
                 self._pace.shrink()
