@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
+
 from qwen_fetch.settings import Settings
 from qwen_fetch.watch import Watch
 
@@ -15,6 +17,8 @@ class Connection:
         self.attempt = 1
         self.received = 0
         self.is_fetching = True
+        self.is_streaming = True
+        self.is_waiting = False
         self.ended = 0
 
     def end_attempt(self) -> None:
@@ -28,8 +32,16 @@ class NoFiles:
         return []
 
 
-def watch(connection: Connection, patience: float = 3.0) -> Watch:
-    return Watch([cast("Any", connection)], cast("Any", NoFiles()), cast("Any", None), Settings(stall_timeout=patience))
+def watch(*connections: Connection, patience: float = 3.0) -> Watch:
+    workers = [cast("Any", connection) for connection in connections]
+    return Watch(workers, cast("Any", NoFiles()), cast("Any", None), Settings(stall_timeout=patience))
+
+
+def waiting() -> Connection:
+    """A worker that has nothing to do before others have got further."""
+    worker = Connection()
+    worker.is_fetching, worker.is_waiting = False, True
+    return worker
 
 
 def looks(watched: Watch, connection: Connection, seconds: float, busy_every: int = 0, rate: float = 0) -> float:
@@ -70,3 +82,28 @@ def test_a_sleep_of_the_machine_is_no_silence() -> None:
     watched.look(100.1)
     watched.look(4000)
     assert not connection.ended
+
+
+def test_silence_that_others_wait_for_is_ended_sooner() -> None:
+    connection = Connection()
+    assert 5.0 <= looks(watch(connection, waiting(), patience=30), connection, 40) <= 5.3
+    pieces = Connection()
+    pieces.is_streaming = False
+    assert 12.0 <= looks(watch(pieces, waiting(), patience=30), pieces, 40) <= 12.3
+
+
+def test_a_line_however_slow_is_not_silent_because_others_wait() -> None:
+    connection = Connection()
+    assert 30.0 <= looks(watch(connection, waiting(), patience=30), connection, 40, rate=10) <= 30.3
+
+
+def test_every_other_attempt_gets_the_whole_patience() -> None:
+    connection = Connection()
+    watched = watch(connection, waiting(), patience=30)
+    ended = []
+    for count in range(1000):
+        watched.look(count / 10)
+        if connection.ended:
+            ended.append(round(count / 10))
+            connection.ended, connection.attempt = 0, connection.attempt + 1
+    assert ended == pytest.approx([5, 35, 40, 70, 75], abs=1.5)

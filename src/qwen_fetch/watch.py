@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 _DRIBBLE = 1024  # bytes per second under which a connection counts as silent
+_NEEDED_SECONDS = 5.0  # of silence, when others have nothing to do before these very bytes are here
+_NEEDED_PIECE_SECONDS = 12.0  # likewise, where a piece comes as a whole: it is made to take 4 s at most
 
 
 class Watch:
@@ -38,6 +40,8 @@ class Watch:
         share = (settings.limit_rate or _DRIBBLE * 1000) / settings.max_workers
         self._floor = min(_DRIBBLE, share / 4) * self._patience
         self._marks: dict[Worker, tuple[int, int, float]] = {}
+        self._heard: dict[Worker, tuple[int, int, float]] = {}
+        self._hurried: dict[Worker, int] = {}
         self._last_look: float | None = None
         self.held_up: Job | None = None
         self.quiet_seconds = 0.0
@@ -49,7 +53,11 @@ class Watch:
         passed = now - self._last_look if self._last_look is not None else 0.0
         slept = max(0.0, now - self._last_look - 1.0) if self._last_look is not None else 0.0
         self._last_look = now
+        needed = any(worker.is_waiting for worker in self._workers)
         for worker in self._workers:
+            if self._is_late(worker, now, slept) and needed:
+                self._hurried[worker] = worker.attempt
+                worker.end_attempt()
             attempt, received, since = self._marks.get(worker, (-1, 0, now))
             since += slept
             moved = worker.received - received >= self._floor
@@ -62,6 +70,20 @@ class Watch:
                 since = now
             self._marks[worker] = (attempt, received, since)
         self._look_at_locks(now, slept)
+
+    def _is_late(self, worker: Worker, now: float, slept: float) -> bool:
+        """Whether it has been silent for longer than is good when somebody waits for it.
+
+        Without this, one silent connection at the end of the last file holds everybody for the whole patience, and a
+        process that is killed more often than that never gets past it. Only every other attempt is cut short: a
+        server that needs longer to answer is given the whole patience then.
+        """
+        attempt, received, since = self._heard.get(worker, (-1, 0, now))
+        moved = (attempt, received) != (worker.attempt, worker.received)
+        since = now if moved or not worker.is_fetching else since + slept
+        self._heard[worker] = (worker.attempt, worker.received, since)
+        limit = _NEEDED_SECONDS if worker.is_streaming else _NEEDED_PIECE_SECONDS
+        return now - since > limit and worker.attempt - self._hurried.get(worker, -2) > 1
 
     def _look_at_locks(self, now: float, slept: float) -> None:
         left = self._schedule.jobs_in(State.WAITING)

@@ -62,12 +62,19 @@ class Worker:
         self.received = 0  # bytes, for the watch
         self.resting_until = 0.0  # monotonic seconds: when the next try after a failure begins
         self.reason = ""  # of the last failure
+        self.is_waiting = False  # there is nothing for it to fetch before others have got further
         self.attempt = 0  # counts attempts; 0 bytes in a new one are not the silence of the old one
 
     @property
     def is_fetching(self) -> bool:
         """Whether it is waiting for its connection, and for nothing else."""
         return self._source is not None
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether the bytes it waits for come as they arrive, or in large pieces."""
+        source = self._source
+        return source is not None and source.streams
 
     def end_attempt(self) -> None:
         """End the attempt that is under way, from another thread."""
@@ -80,7 +87,7 @@ class Worker:
         transfer = self._transfer
         window: Window | None = None
         try:
-            while (window := transfer.schedule.next(self._window_size)) is not None:
+            while (window := self._next()) is not None:
                 self._fetch(window)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the user is told
             path = transfer.store.partial(window.job.file) if window else transfer.store.repo
@@ -88,6 +95,13 @@ class Worker:
         finally:
             for source in self._sources.values():
                 source.close()
+
+    def _next(self) -> Window | None:
+        self.is_waiting = True
+        try:
+            return self._transfer.schedule.next(self._window_size)
+        finally:
+            self.is_waiting = False
 
     def _window_size(self, direct: bool) -> int:
         transfer = self._transfer
