@@ -94,9 +94,11 @@ def remove_a_partial(tool: Tool, _hub: LocalHub, _process: subprocess.Popen[str]
 def append_to_a_partial(tool: Tool, _hub: LocalHub, _process: subprocess.Popen[str]) -> None:
     until(lambda: the_partial(tool) is not None)
     if partial := the_partial(tool):
-        with suppress(FileNotFoundError), partial.open("r+b") as file:
-            file.seek(0, os.SEEK_END)
-            file.write(b"not mine")
+        with suppress(FileNotFoundError):
+            # In one step, and without making one that has just got its final name.
+            descriptor = os.open(partial, os.O_WRONLY | os.O_APPEND)
+            os.write(descriptor, b"not mine")
+            os.close(descriptor)
 
 
 def sleep_like_a_laptop(_tool: Tool, hub: LocalHub, process: subprocess.Popen[str]) -> None:
