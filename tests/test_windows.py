@@ -56,8 +56,18 @@ def test_a_window_that_a_kill_would_lose_is_half_a_second_of_the_line() -> None:
 
 
 def test_a_slow_xet_line_spends_up_to_four_seconds_to_keep_the_edges_cheap() -> None:
-    assert Pace(1e6).piece() == 4_000_000
-    assert Pace(4e6).piece() == 8 << 20
+    assert Pace(1e6, trusted=MAX_PIECE).piece() == 4_000_000
+    assert Pace(4e6, trusted=MAX_PIECE).piece() == 8 << 20
+
+
+def test_a_piece_may_be_twice_as_large_after_each_that_came_and_half_after_one_that_did_not() -> None:
+    pace = Pace()
+    sizes = []
+    for came in (True, True, True, True, False, False, True):
+        sizes.append(pace.piece() >> 20)
+        pace.learn(10**8, 1, 0) if came else pace.shrink()
+    assert sizes == [1, 2, 4, 8, 8, 4, 2]
+    assert pace.piece() == 4 << 20
 
 
 def test_the_next_piece_is_asked_for_ahead_unless_the_line_is_faster_than_any_answer() -> None:

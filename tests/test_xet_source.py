@@ -47,7 +47,7 @@ def connect(shard: Path) -> Iterator[Open]:
             file = RepoFile(PATH, SIZE, Digest("sha256", entry.etag), entry.xet_hash)
             url = f"{hub.endpoint}/api/models/{REPO}/xet-read-token/{hub.commit}"
             source = XetSource(url, None, timeout=5, stall_timeout=5)
-            source._pace = Pace(rate)
+            source._pace = Pace(rate, trusted=MAX_PIECE)
             stack.callback(source.close)
             return source, file, hub
 

@@ -82,10 +82,13 @@ class Pace:
     Attributes:
         rate: Bytes per second while bytes flowed; None before the first window.
         latency: Seconds from asking to the first byte.
+        trusted: Bytes that may be asked for at a time where they arrive all at once, or not at all: twice as many
+            after each success, half after a failure. So a line that is cut often loses little.
     """
 
     rate: float | None = None
     latency: float = 0.0
+    trusted: int = MIN_WINDOW
 
     def learn(self, count: int, seconds: float, latency: float) -> None:
         """Take in one finished request: `count` bytes in `seconds`, of which `latency` passed before the first.
@@ -98,6 +101,7 @@ class Pace:
         # Half old, half new: a line that changes is followed within a few windows, one odd window is not.
         self.rate = rate if self.rate is None else (self.rate + rate) / 2
         self.latency = (self.latency + latency) / 2 if self.latency else latency
+        self.trusted = min(2 * self.trusted, MAX_PIECE)
 
     def window(self, *, streamed: bool) -> int:
         """Bytes to ask for next, `MIN_WINDOW` to `MAX_WINDOW`.
@@ -121,7 +125,7 @@ class Pace:
         """
         if self.rate is None:
             return MIN_WINDOW
-        return int(min(max(self.rate * _PIECE_SECONDS, MIN_WINDOW), MAX_PIECE))
+        return int(min(max(self.rate * _PIECE_SECONDS, MIN_WINDOW), self.trusted))
 
     @property
     def ahead(self) -> int:
@@ -134,5 +138,6 @@ class Pace:
 
     def shrink(self) -> None:
         """After a failed window: ask for half as much next time."""
+        self.trusted = max(self.trusted // 2, MIN_WINDOW)
         if self.rate is not None:
             self.rate /= 2

@@ -96,7 +96,7 @@ def _result(scene: str, peer: Peer, job: Job, repo: Repo, usage: Usage, served: 
 
 def _verify(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
     """Read everything and compare it: ours, the Hub client's own, and sha256sum on all cores."""
-    ours, hf = _named(peers, OURS), _named(peers, "hf ")
+    ours, hf = _named(peers, OURS), _named(peers, "hf 2")
     if ours is None:
         return
     with clean_room(work, repo) as room, fast(repo.folder, room / "server") as server:
@@ -118,7 +118,7 @@ def _verify(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
 
 def _status(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
     """How long the small answers take. The disk is warm, as it is for whoever asks twice."""
-    ours, hf = _named(peers, OURS), _named(peers, "hf ")
+    ours, hf = _named(peers, OURS), _named(peers, "hf 2")
     if ours is None:
         return
     with clean_room(work, repo) as room, fast(repo.folder, room / "server") as server:
