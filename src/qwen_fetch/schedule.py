@@ -30,7 +30,6 @@ MEMORY = 48 << 20  # bytes of all windows that wait in memory for their turn, be
 _MEMORY_WINDOW = 12 << 20  # so that several workers can run ahead in it
 _LOCK_PAUSE = 0.5  # seconds between two looks at a lock that somebody else holds
 
-
 _UNFINISHED = (State.WAITING, State.ACTIVE, State.CHECKING)
 _RESTING = (State.WAITING, State.DONE)
 
@@ -68,6 +67,11 @@ class Schedule:
         with self._changed:
             moving = self.jobs_in(State.ACTIVE, State.CHECKING, State.FAILED)
             return self._resting_bytes + sum(job.on_disk for job in moving)
+
+    @property
+    def bytes_left(self) -> int:
+        """Bytes of all files that are not on disk yet."""
+        return self.bytes_total - self.bytes_on_disk
 
     def jobs_in(self, *states: State) -> list[Job]:
         """The files in these states."""

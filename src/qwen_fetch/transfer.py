@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from qwen_fetch.events import Listener
+    from qwen_fetch.partial import Partial
     from qwen_fetch.plan import Step
     from qwen_fetch.settings import Settings, Transport
     from qwen_fetch.sources import Source
@@ -126,10 +127,8 @@ class Transfer:
         """What an error of this machine means, with the numbers that help when the disk is full."""
         problem = problem_of(error, self.settings, path=path)
         if problem.kind is catalogue.DISK_FULL:
-            left = sum(job.file.size for job in self.schedule.jobs) - self.bytes_on_disk
-            problem.facts["detail"] = (
-                f"{size_text(left)} are still to come, {size_text(self.store.free_bytes)} are free."
-            )
+            left, free = self.schedule.bytes_left, self.store.free_bytes
+            problem.facts["detail"] = f"{size_text(left)} are still to come, {size_text(free)} are free."
         return problem
 
     def _stop(self, threads: list[threading.Thread]) -> None:
@@ -209,7 +208,7 @@ class Transfer:
         partial.catch_up(lambda _: self._leave_if_stopping())
         if job.state is not State.CHECKING:
             return
-        if partial.is_right() and self._install(job):
+        if partial.is_right() and self._install(job, partial):
             self.schedule.verified(job)
             self.emit(FileDone(job.file.path, job.file.size))
             return
@@ -221,11 +220,10 @@ class Transfer:
         else:
             self.schedule.again(job)
 
-    def _install(self, job: Job) -> bool:
+    def _install(self, job: Job, partial: Partial) -> bool:
         """Give a verified file its final name; False if somebody else has changed or removed it meanwhile."""
-        assert job.partial is not None  # noqa: S101 - it was just checked
-        job.partial.flush()
-        if not job.partial.intact:
+        partial.flush()
+        if not partial.intact:
             return False
         try:
             self.store.install(self.commit, job.file)

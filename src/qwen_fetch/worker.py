@@ -109,8 +109,7 @@ class Worker:
         pace = self._paces[preferred]
         if preferred == "xet" and not (direct and transfer.limit.is_off):
             return pace.piece()  # it waits in memory, or is paid for before it is asked for
-        left = transfer.schedule.bytes_total - transfer.bytes_on_disk
-        return tapered(pace.window(streamed=direct), left, transfer.settings.max_workers)
+        return tapered(pace.window(streamed=direct), transfer.schedule.bytes_left, transfer.settings.max_workers)
 
     def _fetch(self, window: Window) -> None:
         """Bring one window to its end, however often that has to be tried."""

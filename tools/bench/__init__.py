@@ -6,7 +6,7 @@
     peers       how each program is called, and where it leaves its files
     scenes      what is tried: lines, faults, kills
     trial       one peer in one scene, measured and checked
-    upkeep      scenes without a transfer: nothing to do, verify, status
+    upkeep      scenes without a line: nothing to do, a copy to take over, verify, status
     big         plan, status and scheduling of a repo of 1 TB, without the bytes
     results     medians, table, JSON
     pages       Markdown

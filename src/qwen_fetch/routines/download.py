@@ -93,7 +93,7 @@ class Download:
         self._commit = ""
         self._files: dict[str, RepoFile] = {}
         self._phase = ""
-        self._transfer: Transfer | None = None  # while it runs
+        self._moving = False  # weights: then the transfer tells how far it is
         self._large_path = ""  # a file that is fetched, for a look at the host that has its bytes
         self._began = time.monotonic()
 
@@ -217,7 +217,7 @@ class Download:
         received = 0
         if large:
             transfer = Transfer(self.settings, self.store, commit, large, self._sources(commit, large), self._emit)
-            self._transfer = transfer
+            self._moving = True
 
             def tick() -> None:
                 aside.look()
@@ -230,7 +230,7 @@ class Download:
                     aside.wait(self._alive)  # if it is refused too, the Hub client knows better why
                 raise
             finally:
-                self._transfer = None
+                self._moving = False
             received = transfer.bytes_received
         aside.wait(self._alive)
         return received
@@ -346,6 +346,6 @@ class Download:
         self._emit(Phase(phase))
 
     def _alive(self, waiting: str = "") -> None:
-        if self._transfer is None:  # else that reports
+        if not self._moving:
             self._emit(Progress(self._phase, 0, 0, waiting=waiting))
         self._tick()

@@ -49,7 +49,7 @@ def proxy_for(url: SplitResult) -> str:
     """The proxy that the environment names for a URL, as a URL; empty for none."""
     host = url.hostname or ""
     # NO_PROXY may name a host, or a host and a port.
-    if proxy_bypass(host) or proxy_bypass(f"{host}:{url.port or {'http': 80, 'https': 443}.get(url.scheme)}"):
+    if proxy_bypass(host) or proxy_bypass(f"{host}:{_port(url)}"):
         return ""
     proxy = getproxies().get(url.scheme, "")
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
@@ -57,12 +57,16 @@ def proxy_for(url: SplitResult) -> str:
 
 def origin(parts: SplitResult) -> str:
     """Scheme, host and port of a URL: where a connection leads, and whom a token is for."""
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or {'http': 80, 'https': 443}.get(parts.scheme)}"
+    return f"{parts.scheme}://{parts.hostname}:{_port(parts)}"
 
 
 def target(parts: SplitResult) -> str:
     """What a request asks for: the URL's path and query."""
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _port(parts: SplitResult) -> int | None:
+    return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _tls() -> ssl.SSLContext:

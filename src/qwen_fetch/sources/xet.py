@@ -82,7 +82,7 @@ class XetSource:
                     piece = _Piece(group, info, position, position + self._share(end - position))
                     piece.begin(aside=ahead > 0)
                     asked.append(piece)
-                    position = piece.last
+                    position = piece.end
                 yield from self._answer(asked.popleft())
             whole = True
         except Failure:
@@ -92,7 +92,8 @@ class XetSource:
         finally:
             if not whole:
                 self._pace.shrink()
-                self._end()
+                self.abort()  # the pieces that nobody waits for any more must not go on
+                self.close()
 
     def abort(self) -> None:
         """See `Source.abort`."""
@@ -113,12 +114,6 @@ class XetSource:
             )
         return self._group
 
-    def _end(self) -> None:
-        """Leave a window early: the pieces that nobody waits for any more must not go on."""
-        if self._session is not None:
-            self._session.sigint_abort()
-        self.close()
-
     def _share(self, left: int) -> int:
         """Bytes of the next piece when so many are left: equal parts, so that the last is not tiny."""
         return -(-left // -(-left // self._pace.piece()))
@@ -126,8 +121,8 @@ class XetSource:
     def _answer(self, piece: _Piece) -> Generator[bytes]:
         piece.wait()
         count = sum(map(len, piece.received))
-        if count != piece.last - piece.first:
-            raise Failure(FailureKind.CUT, f"Xet sent {count} of {piece.last - piece.first} bytes")
+        if count != piece.end - piece.start:
+            raise Failure(FailureKind.CUT, f"Xet sent {count} of {piece.end - piece.start} bytes")
         # One that was asked for ahead began to arrive when the one before had ended.
         self._pace.learn(count, piece.ended - max(piece.began, self._ended), 0)
         self._ended = piece.ended
@@ -136,10 +131,10 @@ class XetSource:
 
 
 class _Piece:
-    """The bytes `first` to `last` of a file."""
+    """The bytes `start` to `end` (excluded) of a file."""
 
-    def __init__(self, group: Any, info: Any, first: int, last: int) -> None:
-        self.first, self.last = first, last
+    def __init__(self, group: Any, info: Any, start: int, end: int) -> None:
+        self.start, self.end = start, end
         self.received: list[bytes] = []
         self.began = self.ended = time.perf_counter()
         self._group, self._info = group, info
@@ -163,7 +158,7 @@ class _Piece:
 
     def _fetch(self) -> None:
         try:
-            self.received = list(self._group.download_stream(self._info, start=self.first, end=self.last))
+            self.received = list(self._group.download_stream(self._info, start=self.start, end=self.end))
         except BaseException as error:  # noqa: BLE001 - raised again where the piece is waited for
             self._error = error
         self.ended = time.perf_counter()
