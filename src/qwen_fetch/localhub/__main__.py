@@ -8,11 +8,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, get_args
 
 from qwen_fetch.localhub.content import make_repo
 from qwen_fetch.localhub.faults import KINDS, Fault, Faults
 from qwen_fetch.localhub.hub import LocalHub
+from qwen_fetch.localhub.kept import Packing
 
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
 
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 url_lifetime=options.url_lifetime,
                 port=options.port,
                 log_file=log_file,
+                store=options.store,
+                packing=options.packing,
             )
         )
         print(f"HF_ENDPOINT={hub.endpoint}", flush=True)
@@ -73,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--latency-ms", type=float, default=0.0, metavar="MS", help="before every reply")
     parser.add_argument("--url-lifetime", type=float, metavar="S", help="seconds until a data URL expires")
     parser.add_argument("--token", help="refuse every other token, and none")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="keep xorbs there as files, which is the fastest")
+    parser.add_argument(
+        "--packing", choices=get_args(Packing), default="none", help="how the chunks in --store are packed"
+    )
     parser.add_argument("--port", type=int, default=0, help="of the endpoint (default: any)")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append each request as a line of JSON")
     parser.add_argument(

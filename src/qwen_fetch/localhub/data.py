@@ -1,10 +1,12 @@
 """The data host: a CDN for plain HTTP, and Xet's CAS with its xorbs."""
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from qwen_fetch.localhub import xet
 from qwen_fetch.localhub.bodies import FileBody, XorbBody
 from qwen_fetch.localhub.catalog import Entry
+from qwen_fetch.localhub.kept import KeptXorbBody
 from qwen_fetch.localhub.replies import Reply, as_json, byte_range, denied, error, ranged, text
 from qwen_fetch.localhub.serving import Handler
 
@@ -24,13 +26,17 @@ class DataHandler(Handler):
                 self.answer("cdn", entry.path if entry else path, entry is not None, reply)
             case ["xorbs", xorb_hash]:
                 found = self.hub.catalog.xorb(xorb_hash)
-                reply = self._signed(XorbBody(found[0].file, found[1]) if found else None)
+                reply = self._signed(self._xorb(*found) if found else None)
                 self.answer("xorb", found[0].path if found else path, found is not None, reply)
             case ["v1" | "v2" as version, "reconstructions", xet_hash]:
                 entry = self.hub.catalog.by_xet_hash(xet_hash)
                 self.answer("cas", entry.path if entry else path, True, self._reconstruction(entry, version))
             case _:
                 self.answer("cdn", path, False, error(404, "Not found"))
+
+    def _xorb(self, entry: Entry, number: int) -> XorbBody:
+        kept = self.hub.kept(entry, number)
+        return XorbBody(entry.file, number) if kept is None else KeptXorbBody(entry.file, number, kept)
 
     def _signed(self, body: FileBody | XorbBody | None) -> Reply:
         """Return the wanted range of `body` if the URL allows it."""
@@ -54,6 +60,11 @@ class DataHandler(Handler):
         if not wanted:
             return text(416, b"", {"Content-Range": f"bytes */{entry.size}"})
         run = list(xet.terms(entry.size, wanted.start, wanted.stop))
+        kept = [self.hub.kept(entry, term.xorb) for term in run]
+        run = [
+            replace(term, stored=file.stored(term.chunks)) if file else term
+            for term, file in zip(run, kept, strict=True)
+        ]
         urls = {
             term.xorb: self.hub.signer.url(
                 self.hub.data_endpoint,

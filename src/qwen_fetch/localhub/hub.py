@@ -6,10 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TextIO
 
+from qwen_fetch.localhub import xet
 from qwen_fetch.localhub.api import ApiHandler
 from qwen_fetch.localhub.catalog import Catalog, Entry, Revision
 from qwen_fetch.localhub.data import DataHandler
 from qwen_fetch.localhub.faults import Faults
+from qwen_fetch.localhub.kept import Kept, Packing, keep
 from qwen_fetch.localhub.log import RequestLog
 from qwen_fetch.localhub.pace import Pacer
 from qwen_fetch.localhub.serving import Server
@@ -19,7 +21,7 @@ from qwen_fetch.localhub.signer import Signer
 class LocalHub:
     """A Hub that serves a folder as one repo, from the moment it is made until `close`.
 
-    Everything but the folder, the ports and `xet` can be changed while it serves.
+    Everything but the folders, the ports, `packing` and `xet` can be changed while it serves.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class LocalHub:
         cas_version: Literal[1, 2] = 2,
         port: int = 0,
         log_file: TextIO | None = None,
+        store: Path | None = None,
+        packing: Packing = "none",
     ) -> None:
         """Take stock of `folder` and start to serve.
 
@@ -57,6 +61,9 @@ class LocalHub:
             cas_version: The newest form of reconstructions the CAS knows.
             port: Of the endpoint; 0 for any that is free.
             log_file: Where each finished request is written as a line of JSON.
+            store: A folder in which xorbs are kept as files: they cost as much space as the repo, and sending them
+                costs next to nothing. None: each is put together as it is sent.
+            packing: How chunks are packed in `store`.
         """
         self.repo_id = repo_id
         self.xet = xet
@@ -68,6 +75,9 @@ class LocalHub:
         self.public = public
         self.url_lifetime = url_lifetime
         self.cas_version = cas_version
+        self._store = store
+        self._packing: Packing = packing
+        self._kept: dict[tuple[str, int], Kept] = {}
         self.log = RequestLog(log_file)
         self.line = Pacer()
         self.signer = Signer()
@@ -97,7 +107,15 @@ class LocalHub:
         """Serve `folder` as `branch` too; return its commit."""
         revision = Revision.of(folder)
         self.catalog.add(branch, revision)
+        if self._store is not None:
+            for entry in revision.entries.values():
+                for number in range(xet.xorb_count(entry.size)) if entry.is_lfs else ():
+                    self._kept[entry.xet_hash, number] = keep(self._store, entry, number, self._packing)
         return revision.commit
+
+    def kept(self, entry: Entry, number: int) -> Kept | None:
+        """Return a xorb as a file, if xorbs are kept."""
+        return self._kept.get((entry.xet_hash, number))
 
     def entry(self, path: str, revision: str = "main") -> Entry:
         """Return the file at `path` with its size and digests; KeyError if there is none."""
