@@ -132,11 +132,17 @@ def test_what_stands_in_a_pointers_place_is_left_to_the_hub_client(store: Store)
     assert store.pointer(COMMIT, SHARD).stat().st_size == 7
 
 
-def test_without_symlinks_it_goes_where_programs_look_for_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("forbidden", [True, False], ids=["forbidden", "impossible"])
+def test_without_symlinks_it_goes_where_programs_look_for_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch, forbidden: bool
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("A required privilege is not held by the client")
 
-    monkeypatch.setattr(Path, "symlink_to", refuse)
+    if forbidden:
+        monkeypatch.setenv("HF_HUB_DISABLE_SYMLINKS", "1")
+    else:
+        monkeypatch.setattr(Path, "symlink_to", refuse)
     put(store.partial(SHARD), 100)
     store.install(COMMIT, SHARD)
     assert store.look(COMMIT, SHARD) == OnDisk(blob=100, linked=True)

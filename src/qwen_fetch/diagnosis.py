@@ -8,12 +8,11 @@ change of name (`requests`, `httpx`, `httpx2`).
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch import catalogue
 from qwen_fetch.errors import Problem
-from qwen_fetch.shell import unset_variable
+from qwen_fetch.shell import is_switched_on, unset_variable
 from qwen_fetch.sources import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -54,9 +53,7 @@ def problem_of(error: BaseException, settings: Settings, *, path: str = "", trie
 
 def offline_switch() -> str:
     """The environment variable that keeps every Hub client offline; empty when none does."""
-    return next(
-        (name for name in _OFFLINE_SWITCHES if os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}), ""
-    )
+    return next(filter(is_switched_on, _OFFLINE_SWITCHES), "")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,14 +1,19 @@
-"""Advice in the words of the user's own operating system and shell."""
+"""The environment: what it switches on, and advice in the words of the user's own operating system and shell."""
 
 from __future__ import annotations
 
 import os
 import re
 
-__all__ = ["quoted", "set_variable", "unset_variable"]
+__all__ = ["is_switched_on", "quoted", "set_variable", "unset_variable"]
 
 _SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 _SAFE_ON_WINDOWS = re.compile(r"[\w@%+=:,./\\-]+", re.ASCII)
+
+
+def is_switched_on(name: str) -> bool:
+    """Whether an environment variable says yes, as the Hub client reads it."""
+    return os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def quoted(word: str) -> str:

@@ -25,6 +25,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from qwen_fetch.shell import is_switched_on
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -179,7 +181,12 @@ class Store:
 
     @cached_property
     def symlinks_work(self) -> bool:
-        """Whether symlinks can be made in the cache (on Windows: only with Developer Mode or as administrator)."""
+        """Whether symlinks can be made in the cache, and may be.
+
+        On Windows they need Developer Mode or an administrator; HF_HUB_DISABLE_SYMLINKS forbids them everywhere.
+        """
+        if is_switched_on("HF_HUB_DISABLE_SYMLINKS"):
+            return False
         self.repo.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.repo, prefix=".probe-") as folder:
             try:

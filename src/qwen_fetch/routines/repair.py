@@ -21,6 +21,7 @@ from qwen_fetch.report import FileState, make_report
 from qwen_fetch.routines.cleanup import WHY, cleanup
 from qwen_fetch.routines.download import Download
 from qwen_fetch.routines.verify import check, listing
+from qwen_fetch.shell import is_switched_on
 from qwen_fetch.store import Store
 from qwen_fetch.units import size_text
 
@@ -133,7 +134,7 @@ def repair(
 def _environment(store: Store) -> Iterator[Finding]:
     """Settings of this machine that stand in the way."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        if os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}:
+        if is_switched_on(name):
             yield Finding(name, "is set, and keeps every Hub client off the network; unset it")
     for name, value in sorted(os.environ.items()):
         if re.fullmatch(r"HF_XET_\w*TIMEOUT", name) and value.isdigit():
