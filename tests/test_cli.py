@@ -174,7 +174,7 @@ import contextlib, io, json, sys
 from qwen_fetch.cli import main
 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
     main(sys.argv[1:])
-heavy = "huggingface_hub httpx httpx2 requests tqdm hf_xet torch transformers diffusers truststore ssl numpy".split()
+heavy = "huggingface_hub httpx httpx2 requests tqdm lz4 torch transformers diffusers truststore ssl numpy".split()
 print(json.dumps([name for name in heavy if name in sys.modules]))
 """
 

@@ -119,7 +119,6 @@ def move_main(tool: Tool, hub: LocalHub, _process: subprocess.Popen[str]) -> Non
 SLOW = {"line_rate": 12 * MB}
 FEW = ("--max-retries", "2")
 QUICK_STALL = ("--stall-timeout", "1")
-EARLY = 12 * MB  # over Xet the first windows of four connections are lost; then it goes on over HTTP
 ON_THE_WAY = 20 * MB  # on loopback a whole window is on its way before its header is read and found wrong
 HTTP = ("http",)
 XET = ("xet",)
@@ -127,12 +126,10 @@ IN_FLIGHT = [
     Row(
         "a connection cut every 700 KB (reset)",
         (Fault("any-data", cut_after=700_000, per_connection=True),),
-        twice=EARLY,
     ),
     Row(
         "the same, closed in good order",
         (Fault("any-data", cut_after=700_000, per_connection=True, reset=False),),
-        twice=EARLY,
     ),
     Row("20 connections closed before they answer", (Fault("any-data", close_at_once=True, times=20),)),
     Row(

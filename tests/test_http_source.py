@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from qwen_fetch.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.sources import Failure, FailureKind
 from qwen_fetch.sources.connection import shown
+from qwen_fetch.sources.endpoint import Endpoint
 from qwen_fetch.sources.http import Addresses, HttpSource
 
 K = FailureKind
@@ -55,7 +57,8 @@ def source(endpoint: Scripted) -> Iterator[HttpSource]:
 
 
 def open_source(endpoint: Scripted, *, timeout: float = 5.0, stall_timeout: float = 5.0) -> HttpSource:
-    return HttpSource(Addresses(endpoint.url, "a/b", "c" * 40, TOKEN, timeout), timeout, stall_timeout)
+    addresses = Addresses(Endpoint(endpoint.url, TOKEN, timeout), "a/b", "c" * 40)
+    return HttpSource(addresses, timeout, stall_timeout)
 
 
 def to(location: str, status: int = 302) -> Reply:
@@ -271,6 +274,14 @@ def test_an_idle_connection_that_the_server_closed_is_nobodys_fault(
     assert [asked.connection for asked in data.asked] == [1, 2]
 
 
+def test_a_server_that_says_that_it_closes_is_connected_to_again(source: HttpSource, data: Scripted) -> None:
+    for number in range(3):
+        answer = part(number * 100, number * 100 + 100, then="close")
+        data.replies.append(replace(answer, head=f"{answer.head}\nConnection: close"))
+        assert fetch(source, number * 100, number * 100 + 100) == (DATA[number * 100 :][:100], None)
+    assert [asked.connection for asked in data.asked] == [1, 2, 3]
+
+
 def test_a_server_that_closes_again_and_again_is_not_asked_for_ever(source: HttpSource, data: Scripted) -> None:
     data.replies += [part(0, 400)]
     data.always = Reply("", b"", "close")
@@ -366,10 +377,10 @@ def test_the_token_reaches_the_endpoint_only(source: HttpSource, data: Scripted,
     ],
 )
 def test_who_the_endpoint_is(url: str, told: bool) -> None:
-    addresses = Addresses("https://hub.example", "a/b", "c" * 40, TOKEN, 1)
-    assert ("Authorization" in addresses.headers(url)) is told
-    assert addresses.is_endpoint(url) is told
-    assert "Authorization" not in Addresses("https://hub.example", "a/b", "c" * 40, None, 1).headers(url)
+    endpoint = Endpoint("https://hub.example", TOKEN, 1)
+    assert ("Authorization" in endpoint.headers(url)) is told
+    assert endpoint.owns(url) is told
+    assert "Authorization" not in Endpoint("https://hub.example", None, 1).headers(url)
 
 
 def test_an_endpoint_that_serves_the_bytes_itself_needs_no_data_host(source: HttpSource, endpoint: Scripted) -> None:
@@ -400,12 +411,21 @@ def test_a_url_is_shown_without_what_is_secret(url: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("reused", [False, True], ids=["a new connection", "a kept connection"])
-@pytest.mark.parametrize("sent", [0, 400], ids=["before the answer", "within the answer"])
-def test_abort_ends_a_blocked_window_at_once(source: HttpSource, data: Scripted, reused: bool, sent: int) -> None:
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        pytest.param(0, "", id="before the answer"),
+        pytest.param(400, "", id="within the answer"),
+        pytest.param(400, "\nConnection: close", id="within the last answer of a connection"),
+    ],
+)
+def test_abort_ends_a_blocked_window_at_once(
+    source: HttpSource, data: Scripted, reused: bool, sent: int, said: str
+) -> None:
     if reused:
         data.replies.append(part(0, 100))
         assert fetch(source, 0, 100)[1] is None
-    head = "206 Partial Content\nContent-Range: bytes 0-999/1000\nContent-Length: 1000" if sent else ""
+    head = f"206 Partial Content\nContent-Range: bytes 0-999/1000\nContent-Length: 1000{said}" if sent else ""
     data.replies += [Reply(head, DATA[:sent], "hang"), Reply("", b"", "hang")]
 
     def abort() -> None:

@@ -88,7 +88,7 @@ class Bench:
         if spoil and piece:
             piece[0] ^= 1
         if piece:
-            window.accept(bytes(piece))
+            window.accept(memoryview(piece))
 
     def check(self) -> None:
         """What the checker does with the oldest file handed to it."""

@@ -37,21 +37,19 @@ def file_of(path: str, size: int, *, xet: bool = False) -> RepoFile:
 class Played:
     """A connection whose answers a test writes down; an empty piece is silence until it is ended from outside."""
 
-    streams = True
-
     def __init__(self, serve: Serve, transport: Transport = "http") -> None:
         self.transport: Transport = transport
         self._serve = serve
         self._aborted = threading.Event()
         self.closed = False
 
-    def window(self, file: RepoFile, start: int, end: int) -> Generator[bytes]:
+    def window(self, file: RepoFile, start: int, end: int) -> Generator[memoryview]:
         for piece in self._serve(file, start, end):
             if not piece:
                 self._aborted.clear()
                 self._aborted.wait(10)
                 raise Failure(K.STALLED, "ended from outside")
-            yield piece
+            yield memoryview(piece)
 
     def abort(self) -> None:
         self._aborted.set()

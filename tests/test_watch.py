@@ -17,7 +17,6 @@ class Connection:
         self.attempt = 1
         self.received = 0
         self.is_fetching = True
-        self.is_streaming = True
         self.is_waiting = False
         self.ended = 0
 
@@ -87,9 +86,6 @@ def test_a_sleep_of_the_machine_is_no_silence() -> None:
 def test_silence_that_others_wait_for_is_ended_sooner() -> None:
     connection = Connection()
     assert 5.0 <= looks(watch(connection, waiting(), patience=30), connection, 40) <= 5.3
-    pieces = Connection()
-    pieces.is_streaming = False
-    assert 12.0 <= looks(watch(pieces, waiting(), patience=30), pieces, 40) <= 12.3
 
 
 def test_a_line_however_slow_is_not_silent_because_others_wait() -> None:

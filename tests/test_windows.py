@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen_fetch.windows import FIRST_WINDOW, MAX_PIECE, MAX_WINDOW, MIN_WINDOW, Gaps, Pace, tapered
+from qwen_fetch.windows import EDGED_WINDOW, FIRST_WINDOW, MAX_WINDOW, MIN_WINDOW, Gaps, Pace, tapered
 
 
 @given(
@@ -38,46 +38,50 @@ def test_every_byte_is_assigned_once_however_much_is_given_back(
 
 
 def test_the_first_window_does_not_wait_for_a_measurement() -> None:
-    assert Pace().window(streamed=True) == FIRST_WINDOW
+    assert Pace().window(direct=True) == FIRST_WINDOW
     # Nothing of these is safe before all of it is here, and the line may be slow.
-    assert Pace().window(streamed=False) == MIN_WINDOW
-    assert Pace().piece() == MIN_WINDOW
+    assert Pace().window(direct=False) == MIN_WINDOW
 
 
-@given(rate=st.floats(1, 1e10), latency=st.floats(0, 2), streamed=st.booleans())
-def test_windows_stay_within_their_bounds(rate: float, latency: float, streamed: bool) -> None:
+@given(rate=st.floats(1, 1e10), latency=st.floats(0, 2), direct=st.booleans(), edges=st.booleans())
+def test_windows_stay_within_their_bounds(rate: float, latency: float, direct: bool, edges: bool) -> None:
     pace = Pace(rate, latency)
-    assert MIN_WINDOW <= pace.window(streamed=streamed) <= MAX_WINDOW
-    assert MIN_WINDOW <= pace.piece() <= MAX_PIECE
+    assert MIN_WINDOW <= pace.window(direct=direct) <= pace.window(direct=direct, edges=edges) <= MAX_WINDOW
 
 
 def test_a_window_that_a_kill_would_lose_is_half_a_second_of_the_line() -> None:
-    assert Pace(20e6).window(streamed=False) == 10_000_000
+    assert Pace(20e6).window(direct=False) == 10_000_000
 
 
-def test_a_slow_xet_line_spends_up_to_four_seconds_to_keep_the_edges_cheap() -> None:
-    assert Pace(1e6, trusted=MAX_PIECE).piece() == 4_000_000
-    assert Pace(4e6, trusted=MAX_PIECE).piece() == 8 << 20
+def test_where_edges_cost_a_chunk_a_window_is_long_enough_for_them_to_be_cheap() -> None:
+    # However slow the line: bytes that reach the disk as they come are lost by nobody.
+    assert [Pace(rate).window(direct=True, edges=True) for rate in (1e3, 1e6, 20e6)] == [
+        EDGED_WINDOW,
+        EDGED_WINDOW,
+        40_000_000,
+    ]
+    # What a kill would lose gets four seconds to become as long.
+    assert [Pace(rate).window(direct=False, edges=True) for rate in (1e3, 1e6, 4e6, 20e6)] == [
+        MIN_WINDOW,
+        4_000_000,
+        EDGED_WINDOW,
+        10_000_000,
+    ]
 
 
-def test_a_piece_may_be_twice_as_large_after_each_that_came_and_half_after_one_that_did_not() -> None:
-    pace = Pace()
-    sizes = []
-    for came in (True, True, True, True, False, False, True):
-        sizes.append(pace.piece() >> 20)
-        pace.learn(10**8, 1, 0) if came else pace.shrink()
-    assert sizes == [1, 2, 4, 8, 8, 4, 2]
-    assert pace.piece() == 4 << 20
-
-
-def test_the_next_piece_is_asked_for_ahead_unless_the_line_is_faster_than_any_answer() -> None:
-    assert [Pace(rate).ahead for rate in (None, 1e6, 80e6, 90e6, 1e9)] == [1, 1, 1, 0, 0]
+def test_after_a_failure_a_window_is_half_as_long() -> None:
+    pace = Pace(20e6)
+    pace.shrink()
+    assert pace.window(direct=True) == 20_000_000
+    unknown = Pace()
+    unknown.shrink()
+    assert unknown.window(direct=True) == FIRST_WINDOW
 
 
 def test_latency_makes_windows_longer() -> None:
     near, far = Pace(20e6, 0.001), Pace(20e6, 0.08)
-    assert near.window(streamed=False) == 10_000_000
-    assert far.window(streamed=False) == 25_600_000
+    assert near.window(direct=False) == 10_000_000
+    assert far.window(direct=False) == 25_600_000
 
 
 def test_the_rate_counts_from_the_first_byte() -> None:
@@ -89,3 +93,7 @@ def test_the_rate_counts_from_the_first_byte() -> None:
 
 def test_windows_are_shorter_towards_the_end() -> None:
     assert [tapered(64, left, 4) for left in (10_000, 512, 511, 256, 129, 1, 0)] == [64, 64, 63, 32, 16, 16, 16]
+
+
+def test_where_edges_come_twice_the_last_windows_are_not_too_short() -> None:
+    assert [tapered(size, 0, 4, edges=True) for size in (100, MIN_WINDOW, 8 << 20)] == [100, MIN_WINDOW, 2 << 20]

@@ -49,7 +49,7 @@ class Window:
     epoch: int
     pieces: bytearray = field(default_factory=bytearray)
 
-    def accept(self, piece: memoryview | bytes) -> None:
+    def accept(self, piece: memoryview) -> None:
         """Take in the next bytes of the window."""
         if self.direct:
             assert self.job.partial is not None  # noqa: S101 - an active job has one

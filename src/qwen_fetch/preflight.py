@@ -33,7 +33,7 @@ _MARGIN = 64 << 20  # for small files, trees and what else is written meanwhile
 _FAT_LIMIT = (4 << 30) - 1
 _FAT = {"vfat", "msdos"}
 _CA_IGNORED = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_OLDEST = {"huggingface_hub": (2, 4), "hf_xet": (1, 8)}
+_OLDEST = {"huggingface_hub": (2, 4)}
 
 
 def check_environment() -> Iterator[str]:

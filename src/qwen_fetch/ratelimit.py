@@ -35,11 +35,6 @@ class RateLimit:
         self._lock = threading.Lock()
         self._free_at = clock()  # when everything received so far has been paid for
 
-    @property
-    def is_off(self) -> bool:
-        """Whether there is no limit."""
-        return self._rate is None
-
     def take(self, count: int) -> None:
         """Account for `count` received bytes, and wait until they are paid for."""
         if self._rate is None:

@@ -19,7 +19,6 @@ __all__ = ["Watch"]
 
 _DRIBBLE = 1024  # bytes per second under which a connection counts as silent
 _NEEDED_SECONDS = 5.0  # of silence, when others have nothing to do before these very bytes are here
-_NEEDED_PIECE_SECONDS = 12.0  # likewise, where a piece comes as a whole: it is made to take 4 s at most
 
 
 class Watch:
@@ -82,8 +81,7 @@ class Watch:
         moved = (attempt, received) != (worker.attempt, worker.received)
         since = now if moved or not worker.is_fetching else since + slept
         self._heard[worker] = (worker.attempt, worker.received, since)
-        limit = _NEEDED_SECONDS if worker.is_streaming else _NEEDED_PIECE_SECONDS
-        return now - since > limit and worker.attempt - self._hurried.get(worker, -2) > 1
+        return now - since > _NEEDED_SECONDS and worker.attempt - self._hurried.get(worker, -2) > 1
 
     def _look_at_locks(self, now: float, slept: float) -> None:
         left = self._schedule.jobs_in(State.WAITING)

@@ -5,27 +5,27 @@ from __future__ import annotations
 from bisect import insort
 from dataclasses import dataclass
 
-__all__ = ["FIRST_WINDOW", "MAX_PIECE", "MAX_WINDOW", "MIN_WINDOW", "Gaps", "Pace", "tapered"]
+__all__ = ["EDGED_WINDOW", "FIRST_WINDOW", "MAX_WINDOW", "MIN_WINDOW", "Gaps", "Pace", "tapered"]
 
 MIN_WINDOW = 1 << 20
 MAX_WINDOW = 64 << 20
-MAX_PIECE = 8 << 20
 FIRST_WINDOW = 4 << 20  # before anything is known about the line
+EDGED_WINDOW = 8 << 20  # where a chunk of 64 KiB comes twice at every edge: under 1 %
 
-_STREAMED_SECONDS = 2.0
+_DIRECT_SECONDS = 2.0
 _HELD_SECONDS = 0.5
-_PIECE_SECONDS = 4.0
+_HELD_EDGED_SECONDS = 4.0
 _ROUND_TRIPS = 16
-_AHEAD_SECONDS = 0.1
 
 
-def tapered(size: int, left: int, workers: int) -> int:
+def tapered(size: int, left: int, workers: int, *, edges: bool = False) -> int:
     """A window of at most `size` bytes when `left` bytes of all files are missing: shorter towards the end.
 
     Otherwise one worker would be at a long window when the others have nothing left to do. Not shorter than a quarter,
-    which still has four times the bytes of a round trip.
+    which still has four times the bytes of a round trip; with `edges` (see `Pace.window`) nor than `MIN_WINDOW`.
     """
-    return max(size // 4, min(size, left // (2 * workers)))
+    shortest = max(size // 4, min(size, MIN_WINDOW) if edges else 0)
+    return max(shortest, min(size, left // (2 * workers)))
 
 
 class Gaps:
@@ -82,62 +82,39 @@ class Pace:
     Attributes:
         rate: Bytes per second while bytes flowed; None before the first window.
         latency: Seconds from asking to the first byte.
-        trusted: Bytes that may be asked for at a time where they arrive all at once, or not at all: twice as many
-            after each success, half after a failure. So a line that is cut often loses little.
     """
 
     rate: float | None = None
     latency: float = 0.0
-    trusted: int = MIN_WINDOW
 
     def learn(self, count: int, seconds: float, latency: float) -> None:
-        """Take in one finished request: `count` bytes in `seconds`, of which `latency` passed before the first.
-
-        Where everything arrives at once (Xet), the latency is unknown and should be given as 0.
-        """
+        """Take in one finished request: `count` bytes in `seconds`, of which `latency` passed before the first."""
         if count <= 0 or seconds <= 0:
             return
         rate = count / max(seconds - latency, 1e-4)
         # Half old, half new: a line that changes is followed within a few windows, one odd window is not.
         self.rate = rate if self.rate is None else (self.rate + rate) / 2
         self.latency = (self.latency + latency) / 2 if self.latency else latency
-        self.trusted = min(2 * self.trusted, MAX_PIECE)
 
-    def window(self, *, streamed: bool) -> int:
+    def window(self, *, direct: bool, edges: bool = False) -> int:
         """Bytes to ask for next, `MIN_WINDOW` to `MAX_WINDOW`.
 
         Args:
-            streamed: The bytes reach the disk as they arrive, so a cut costs nothing and a longer window
+            direct: The bytes reach the disk as they arrive, so a cut costs nothing and a longer window
                 only saves round trips: 2 s of line time. Otherwise a kill loses the window: 0.5 s.
                 Either grows until the round trip is 1/16 of it.
+            edges: A chunk comes twice at every edge of a window (Xet). `EDGED_WINDOW` makes that cheap, and a
+                slow line spends up to 4 s to get there where a kill would lose it.
         """
         if self.rate is None:
-            return FIRST_WINDOW if streamed else MIN_WINDOW
-        seconds = max(_STREAMED_SECONDS if streamed else _HELD_SECONDS, _ROUND_TRIPS * self.latency)
-        return int(min(max(self.rate * seconds, MIN_WINDOW), MAX_WINDOW))
-
-    def piece(self) -> int:
-        """Bytes that a Xet source asks for at a time, `MIN_WINDOW` to `MAX_PIECE`; they arrive all at once.
-
-        The store serves whole chunks (about 64 KiB), so every piece's edge is fetched twice. 8 MiB keep that under
-        1 %, and a slow line spends up to 4 s to get there. Larger pieces are no faster (measured: 8, 12 and 16 MiB
-        within the noise, 32 MiB a third slower), and each is held in memory some five times over.
-        """
-        if self.rate is None:
-            return MIN_WINDOW
-        return int(min(max(self.rate * _PIECE_SECONDS, MIN_WINDOW), self.trusted))
-
-    @property
-    def ahead(self) -> int:
-        """How many pieces a Xet source asks for before the one under way is here.
-
-        1, so that it need not wait for the store's answer where the next one is; 0 on a line so fast (a piece in
-        0.1 s) that the memory for it is the dearer of the two.
-        """
-        return int(self.rate is None or self.rate * _AHEAD_SECONDS < MAX_PIECE)
+            return FIRST_WINDOW if direct else MIN_WINDOW
+        size = self.rate * max(_DIRECT_SECONDS if direct else _HELD_SECONDS, _ROUND_TRIPS * self.latency)
+        if edges:
+            cheap = EDGED_WINDOW if direct else min(self.rate * _HELD_EDGED_SECONDS, EDGED_WINDOW)
+            size = max(size, cheap)
+        return int(min(max(size, MIN_WINDOW), MAX_WINDOW))
 
     def shrink(self) -> None:
         """After a failed window: ask for half as much next time."""
-        self.trusted = max(self.trusted // 2, MIN_WINDOW)
         if self.rate is not None:
             self.rate /= 2

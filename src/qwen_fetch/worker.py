@@ -70,12 +70,6 @@ class Worker:
         """Whether it is waiting for its connection, and for nothing else."""
         return self._source is not None
 
-    @property
-    def is_streaming(self) -> bool:
-        """Whether the bytes it waits for come as they arrive, or in large pieces."""
-        source = self._source
-        return source is not None and source.streams
-
     def end_attempt(self) -> None:
         """End the attempt that is under way, from another thread."""
         source = self._source
@@ -106,10 +100,9 @@ class Worker:
     def _window_size(self, direct: bool) -> int:
         transfer = self._transfer
         preferred = transfer.health.order(tuple(self._paces), time.monotonic())[0]
-        pace = self._paces[preferred]
-        if preferred == "xet" and not (direct and transfer.limit.is_off):
-            return pace.piece()  # it waits in memory, or is paid for before it is asked for
-        return tapered(pace.window(streamed=direct), transfer.schedule.bytes_left, transfer.settings.max_workers)
+        edges = preferred == "xet"
+        size = self._paces[preferred].window(direct=direct, edges=edges)
+        return tapered(size, transfer.schedule.bytes_left, transfer.settings.max_workers, edges=edges)
 
     def _fetch(self, window: Window) -> None:
         """Bring one window to its end, however often that has to be tried."""
@@ -157,8 +150,6 @@ class Worker:
         if transport not in self._sources:
             self._sources[transport] = transfer.make_source[transport]()
         source = self._sources[transport]
-        if not source.streams:
-            transfer.limit.take(window.end - window.position)  # it comes in large pieces, so it is paid for before
         began, before, first_byte = time.perf_counter(), window.position, 0.0
         self.attempt += 1
         self._source = source
@@ -166,16 +157,14 @@ class Worker:
         pieces = source.window(job.file, window.position, window.end)
         try:
             for piece in pieces:
-                if source.streams and not first_byte:
+                if not first_byte:
                     first_byte = time.perf_counter() - began
                 self._source = None  # what follows is not the line's fault
                 if transfer.stopping.is_set() or window.epoch != job.epoch:
                     raise Stopping
                 window.accept(piece)
                 self.received += len(piece)
-                if source.streams:
-                    transfer.limit.take(len(piece))
-                del piece  # the next one is to take its memory: over Xet it may have megabytes
+                transfer.limit.take(len(piece))
                 self._source = source
             outcome = "done"
         except Failure as failure:

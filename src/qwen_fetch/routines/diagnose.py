@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["diagnose"]
 
 _A_LARGE_FILE = "vae/diffusion_pytorch_model.safetensors"  # of the default repo
-_PACKAGES = ("huggingface_hub", "hf_xet", "httpx2", "filelock", "tqdm")
+_PACKAGES = ("huggingface_hub", "httpx2", "lz4", "filelock", "tqdm")
 _SWITCHES = (
     "HF_ENDPOINT",
     "HF_HUB_DISABLE_XET",

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from qwen_fetch.events import Event, Listener
     from qwen_fetch.plan import Plan, Step
     from qwen_fetch.report import Report
-    from qwen_fetch.settings import Settings, Transport
+    from qwen_fetch.settings import Settings
     from qwen_fetch.snapshot import RepoFile, Snapshot
-    from qwen_fetch.sources import Source
 
 __all__ = ["Download", "Result"]
 
@@ -216,7 +215,10 @@ class Download:
         aside = Aside(lambda: self._fetch_small(commit, small))
         received = 0
         if large:
-            transfer = Transfer(self.settings, self.store, commit, large, self._sources(commit, large), self._emit)
+            from qwen_fetch.sources.choice import make_sources  # noqa: PLC0415 - not for `--status-only`
+
+            sources = make_sources(self.settings, self._hub.token, commit, [step.file for step in large])
+            transfer = Transfer(self.settings, self.store, commit, large, sources, self._emit)
             self._moving = True
 
             def tick() -> None:
@@ -275,29 +277,6 @@ class Download:
             self._memory.add(self.store.place(self._commit, file), file.digest.hex)
             self._memory.save()
         self._tell(event)
-
-    def _sources(self, commit: str, steps: Sequence[Step]) -> dict[Transport, Callable[[], Source]]:
-        """How to open a connection, by transport; the preferred transport first."""
-        from qwen_fetch.sources.http import Addresses, HttpSource  # noqa: PLC0415 - not for `--status-only`
-
-        settings, token = self.settings, self._hub.token
-        addresses = Addresses(settings.hub_endpoint, settings.repo_id, commit, token, settings.timeout)
-        sources: dict[Transport, Callable[[], Source]] = {}
-        if settings.transport != "http" and any(step.file.xet_hash for step in steps):
-            from qwen_fetch.sources.xet import XetSource  # noqa: PLC0415 - likewise
-
-            token_url = f"{settings.hub_endpoint}/api/models/{settings.repo_id}/xet-read-token/{commit}"
-            sources["xet"] = lambda: XetSource(token_url, token, settings.timeout, settings.stall_timeout)
-        elif settings.transport == "xet":
-            raise Problem(
-                catalogue.USAGE,
-                detail=f"{settings.host} does not offer these files over Xet: use --transport auto.",
-            )
-        if settings.transport != "xet" or not all(step.file.xet_hash for step in steps):
-            sources["http"] = lambda: HttpSource(
-                addresses, settings.timeout, settings.stall_timeout, settings.limit_rate
-            )
-        return sources
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """Call until it works; a network that is gone for a moment is waited for."""

@@ -1,7 +1,16 @@
 """Where bytes come from: two transports behind one small interface.
 
-A source belongs to one worker and has one connection. The modules here are the only importers of their
-libraries, and the only place where those libraries' exceptions are known: what fails is a `Failure`.
+A source belongs to one worker and fetches over one connection. Only here is it known how a connection can fail:
+what fails is a `Failure`.
+
+    http.py            a range of a file from the address where it is
+    xet.py             the same from the Xet store, with
+    reconstruction.py    the store's answer where the range lies in it, and
+    chunks.py            the store's format
+    endpoint.py        the Hub, asked for both
+    connection.py      one connection that is kept, and can be ended from outside
+    answers.py         what an answer or an error means
+    choice.py          which of the two a run has
 """
 
 from __future__ import annotations
@@ -15,7 +24,16 @@ if TYPE_CHECKING:
     from qwen_fetch.settings import Transport
     from qwen_fetch.snapshot import RepoFile
 
-__all__ = ["Failure", "FailureKind", "Source"]
+__all__ = ["Failure", "FailureKind", "Source", "piece_size"]
+
+_PIECE = 1 << 20
+_SMALLEST_PIECE = 4 << 10  # with a limit on the rate
+_PIECES_A_SECOND = 50
+
+
+def piece_size(limit_rate: int | None) -> int:
+    """Bytes to read from a connection at a time: less where the rate is limited, so that it is even."""
+    return _PIECE if limit_rate is None else min(_PIECE, max(_SMALLEST_PIECE, limit_rate // _PIECES_A_SECOND))
 
 
 class FailureKind(StrEnum):
@@ -59,11 +77,7 @@ class Source(Protocol):
     def transport(self) -> Transport:
         """Over what."""
 
-    @property
-    def streams(self) -> bool:
-        """Whether bytes come as they arrive; otherwise the window comes as a whole."""
-
-    def window(self, file: RepoFile, start: int, end: int) -> Generator[memoryview | bytes]:
+    def window(self, file: RepoFile, start: int, end: int) -> Generator[memoryview]:
         """The bytes `start` to `end` of a file, in order, in pieces that are valid until the next one.
 
         Raises:

@@ -1,198 +1,169 @@
-"""Bytes from the Xet store: ranged streams of `hf_xet`, one session per worker.
+"""Bytes from the Xet store, as they come over the line: the published Xet protocol on the connections of this program.
 
-A session of its own, because the only call that wakes a blocked stream destroys its session
-(`sigint_abort`), and only that worker must pay for it. A stream hands over its range as a whole, and holds it
-in memory some five times over, so a window is fetched in pieces.
+The Hub's own library for it (`hf_xet`) hands over a range of up to 64 MB as a whole: what a silent connection or a kill
+takes with it, and what has to be held in memory. Here a range is read chunk by chunk (about 64 KiB). Nothing that the
+store sends is believed before the file's sha256 is right, and what cannot be understood is fetched over HTTP.
 """
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections import deque
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
-import hf_xet
-
-from qwen_fetch.sources import Failure, FailureKind
-from qwen_fetch.windows import Pace
+from qwen_fetch.sources import Failure, FailureKind, piece_size
+from qwen_fetch.sources.answers import check_data, fail, reason, stated_range
+from qwen_fetch.sources.chunks import Chunks, MalformedError
+from qwen_fetch.sources.connection import HEADERS, Connection
+from qwen_fetch.sources.reconstruction import runs
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from qwen_fetch.snapshot import RepoFile
+    from qwen_fetch.sources.endpoint import Endpoint
+    from qwen_fetch.sources.reconstruction import Run
 
-__all__ = ["XetSource"]
+__all__ = ["Admission", "XetSource"]
 
-_MIB = 1 << 20
+_ANSWER = 16 << 20  # bytes of the store's answer at most: 64 MiB in the smallest chunks need a tenth of it
+_EARLY = 60.0  # seconds before its end from which a token is not used any more
+_LEAST = 60.0  # seconds for which it is used at least, whatever this machine's clock says
+
+
+class Admission:
+    """The store's address and a token for it, which the endpoint hands out for a while; shared by all workers.
+
+    Args:
+        endpoint: The Hub.
+        repo_id: The repo.
+        commit: The pinned commit.
+    """
+
+    def __init__(self, endpoint: Endpoint, repo_id: str, commit: str) -> None:
+        self._endpoint = endpoint
+        self._url = f"{endpoint.address}/api/models/{repo_id}/xet-read-token/{commit}"
+        self._given: tuple[str, str] | None = None
+        self._until = 0.0  # monotonic seconds
+        self._lock = threading.Lock()
+
+    def get(self) -> tuple[str, str]:
+        """The store's address, and the token.
+
+        Raises:
+            Failure: The endpoint does not give one.
+        """
+        with self._lock:  # while the others wait: one token is enough
+            if self._given is None or time.monotonic() >= self._until:
+                _, body = self._endpoint.ask("GET", self._url)
+                try:
+                    answer = json.loads(body)
+                    self._given = str(answer["casUrl"]).rstrip("/"), str(answer["accessToken"])
+                    left = float(answer["exp"]) - time.time()
+                except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+                    raise Failure(FailureKind.NOT_DATA, "the endpoint's token cannot be read") from error
+                self._until = time.monotonic() + max(left - _EARLY, _LEAST)
+            return self._given
+
+    def forget(self, given: tuple[str, str]) -> None:
+        """It was refused: ask for another one next time."""
+        with self._lock:
+            if self._given == given:
+                self._given = None
 
 
 class XetSource:
-    """One worker's Xet session.
+    """One worker's connection to the store, and one to the service that knows where in it a file is.
 
     Args:
-        token_url: Where the endpoint hands out Xet tokens: ``…/api/models/<repo>/xet-read-token/<commit>``.
-        token: The token for the endpoint, if any; `hf_xet` sends it to `token_url` only.
+        admission: The way in.
         timeout: Seconds for a connection.
-        stall_timeout: Seconds without a byte after which the watch gives up; the library does so much later.
+        stall_timeout: Seconds without a byte after which the connection is given up.
+        limit_rate: Bytes per second of all connections; pieces are small enough for it to be even. None: no limit.
     """
 
     transport: Literal["xet"] = "xet"
-    streams = False
 
-    def __init__(self, token_url: str, token: str | None, timeout: float, stall_timeout: float) -> None:
-        self._token_url = token_url
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._config = hf_xet.XetConfig().with_config(
-            {
-                "client.connect_timeout": f"{timeout:g}s",
-                # A net under the watch of `transfer`, which knows a machine that slept from a line that is silent.
-                "client.read_timeout": f"{2 * stall_timeout + 10:g}s",
-                # Retrying is this program's business: the library would sleep 3, 9, 27… s and ask for the whole again.
-                "client.retry_max_attempts": 0,
-                # One worker is one connection: of a piece asked for ahead, only its way is asked for.
-                "client.ac_initial_download_concurrency": 1,
-                "client.ac_max_download_concurrency": 1,
-                # A piece in one request: by itself the library asks for 1, 2, 4… MiB, each a round trip or two.
-                "reconstruction.min_reconstruction_fetch_size": 64 * _MIB,
-                "reconstruction.max_reconstruction_fetch_size": 64 * _MIB,
-                "reconstruction.download_buffer_size": 64 * _MIB,
-                "reconstruction.download_buffer_perfile_size": 64 * _MIB,
-                "reconstruction.download_buffer_limit": 64 * _MIB,
-                "reconstruction.min_prefetch_buffer": _MIB,
-                "telemetry.enabled": False,
-            }
-        )
-        self._session: Any = None
-        self._group: Any = None
-        self._pace = Pace()
-        self._ended = 0.0  # when the last piece was here
-        self._aborted = False
+    def __init__(
+        self, admission: Admission, timeout: float, stall_timeout: float, limit_rate: int | None = None
+    ) -> None:
+        self._admission = admission
+        self._service = Connection(timeout, stall_timeout)
+        self._store = Connection(timeout, stall_timeout)
+        self._chunks = Chunks(piece_size(limit_rate))
 
-    def window(self, file: RepoFile, start: int, end: int) -> Generator[bytes]:
+    def window(self, file: RepoFile, start: int, end: int) -> Generator[memoryview]:
         """See `Source.window`."""
-        self._aborted = False
-        asked: deque[_Piece] = deque()
-        position, whole = start, False
+        self._service.aborted = self._store.aborted = False
+        position = start
         try:
-            group = self._open()
-            info = hf_xet.XetFileInfo(file.xet_hash, file.size)
-            while position < end or asked:
-                while position < end and len(asked) <= (ahead := self._pace.ahead):
-                    piece = _Piece(group, info, position, position + self._share(end - position))
-                    piece.begin(aside=ahead > 0)
-                    asked.append(piece)
-                    position = piece.end
-                yield from self._answer(asked.popleft())
-            whole = True
-        except Failure:
-            raise
-        except (Exception, KeyboardInterrupt) as error:  # an aborted session raises the latter, in no other way
-            raise _failure(error, aborted=self._aborted) from error
-        finally:
-            if not whole:
-                self._pace.shrink()
-                self.abort()  # the pieces that nobody waits for any more must not go on
-                self.close()
+            while position < end:
+                for number, run in enumerate(self._locate(file, position, end)):
+                    if position == end or (number and run.before):
+                        break  # its address serves another run as well: alone, it gets one of its own
+                    for piece in self._read(run, end - position):
+                        position += len(piece)
+                        yield piece
+        except Failure as failure:
+            if position == end:
+                return  # all that was wanted is there: what failed was the rest of the last chunk
+            if self._service.aborted or self._store.aborted:
+                raise Failure(FailureKind.STALLED, "Xet: ended from outside") from failure
+            raise Failure(failure.kind, f"Xet: {failure.detail}", failure.retry_after) from failure
 
     def abort(self) -> None:
         """See `Source.abort`."""
-        session = self._session
-        if session is not None:
-            self._aborted = True
-            session.sigint_abort()
+        self._service.abort()
+        self._store.abort()
 
     def close(self) -> None:
         """See `Source.close`."""
-        self._session = self._group = None
+        self._service.close()
+        self._store.close()
 
-    def _open(self) -> Any:
-        if self._group is None:
-            self._session = hf_xet.XetSession(config=self._config)
-            self._group = self._session.new_download_stream_group(
-                token_refresh_url=self._token_url, token_refresh_headers=self._headers
-            )
-        return self._group
+    def _locate(self, file: RepoFile, start: int, end: int) -> list[Run]:
+        """Ask where the bytes are.
 
-    def _share(self, left: int) -> int:
-        """Bytes of the next piece when so many are left: equal parts, so that the last is not tiny."""
-        return -(-left // -(-left // self._pace.piece()))
-
-    def _answer(self, piece: _Piece) -> Generator[bytes]:
-        piece.wait()
-        count = sum(map(len, piece.received))
-        if count != piece.end - piece.start:
-            raise Failure(FailureKind.CUT, f"Xet sent {count} of {piece.end - piece.start} bytes")
-        # One that was asked for ahead began to arrive when the one before had ended.
-        self._pace.learn(count, piece.ended - max(piece.began, self._ended), 0)
-        self._ended = piece.ended
-        while piece.received:  # let go of each at once: the next piece is to take its memory
-            yield piece.received.pop(0)
-
-
-class _Piece:
-    """The bytes `start` to `end` (excluded) of a file."""
-
-    def __init__(self, group: Any, info: Any, start: int, end: int) -> None:
-        self.start, self.end = start, end
-        self.received: list[bytes] = []
-        self.began = self.ended = time.perf_counter()
-        self._group, self._info = group, info
-        self._error: BaseException | None = None
-        self._thread: threading.Thread | None = None
-
-    def begin(self, *, aside: bool) -> None:
-        """Fetch it: here and now, or aside, for a stream does nothing until somebody waits for it."""
-        if aside:
-            self._thread = threading.Thread(target=self._fetch, name="xet piece", daemon=True)
-            self._thread.start()
-        else:
-            self._fetch()
-
-    def wait(self) -> None:
-        """Wait until it is here; raises what the library raised."""
-        if self._thread is not None:
-            self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def _fetch(self) -> None:
+        Version 1 of the question: it has an address for each range. Version 2 saves addresses where a file is in
+        many small places, for clients that ask for several ranges at once.
+        """
+        given = self._admission.get()
+        address, token = given
+        url = f"{address}/v1/reconstructions/{file.xet_hash}"
+        headers = HEADERS | {"Authorization": f"Bearer {token}", "Range": f"bytes={start}-{end - 1}"}
+        with self._service.get(url, headers) as response:
+            if response.status in {401, 403}:
+                self._admission.forget(given)
+            if response.status not in {200, 206}:
+                fail(response, urlsplit(url), at_endpoint=False)
+            body = self._service.read(response, _ANSWER)
         try:
-            self.received = list(self._group.download_stream(self._info, start=self.start, end=self.end))
-        except BaseException as error:  # noqa: BLE001 - raised again where the piece is waited for
-            self._error = error
-        self.ended = time.perf_counter()
+            return runs(json.loads(body), end - start)
+        except (ValueError, RecursionError) as error:
+            raise Failure(FailureKind.NOT_DATA, reason(error)) from error
 
-
-# The library's exceptions are told apart by their class and the first words of their text.
-_PREFIXES = (
-    ("Rate limited", FailureKind.THROTTLED),
-    ("Server error", FailureKind.SERVER),
-    ("Timeout", FailureKind.STALLED),
-    ("Network error", FailureKind.CUT),
-    ("Data integrity", FailureKind.NOT_DATA),
-)
-
-
-def _failure(error: BaseException, *, aborted: bool) -> Failure:
-    text = " ".join(str(error).split())
-    detail = f"Xet: {_without_query(text)[:200]}"
-    if aborted:
-        return Failure(FailureKind.STALLED, "Xet: ended from outside")
-    if isinstance(error, hf_xet.XetAuthenticationError):
-        return Failure(FailureKind.DENIED, detail)
-    if isinstance(error, hf_xet.XetObjectNotFoundError):
-        return Failure(FailureKind.MISSING, detail)
-    for prefix, kind in _PREFIXES:
-        if text.startswith(prefix):
-            return Failure(kind, detail)
-    if isinstance(error, TimeoutError):
-        return Failure(FailureKind.STALLED, detail)
-    if isinstance(error, ConnectionError):
-        return Failure(FailureKind.CUT, detail)
-    return Failure(FailureKind.SERVER, detail)
-
-
-def _without_query(text: str) -> str:
-    """The text with the queries of its URLs cut off: that is where signatures are."""
-    return " ".join(word.split("?", 1)[0] if "://" in word else word for word in text.split(" "))
+    def _read(self, run: Run, most: int) -> Generator[memoryview]:
+        """The bytes of a run that were asked for, `most` at most."""
+        skip, end = run.skip, min(run.length, run.skip + most)
+        self._chunks.begin(run.before, run.count)
+        at = 0
+        with self._store.get(run.url, HEADERS | {"Range": f"bytes={run.start}-{run.end - 1}"}) as response:
+            parts = urlsplit(run.url)
+            check_data(response, parts, "a part of the store", at_endpoint=False)
+            if response.status == 206:
+                stated_range(response, parts, run.start, run.end)
+            elif run.start or response.length != run.end:
+                raise Failure(FailureKind.NO_RANGES, f"{parts.hostname} sends a whole xorb instead of a range")
+            while not self._chunks.ended:
+                got = self._store.receive(response, self._chunks.room())
+                try:
+                    for piece in self._chunks.take(got):
+                        begin, at = at, at + len(piece)
+                        if skip < at and begin < end:
+                            yield piece[max(skip - begin, 0) : end - begin]
+                except MalformedError as error:
+                    raise Failure(FailureKind.NOT_DATA, str(error)) from error
+        if at != run.length:
+            raise Failure(FailureKind.NOT_DATA, f"{at} bytes where {run.length} were announced")

@@ -1,0 +1,98 @@
+"""What an answer says that does not bring bytes, and what an error says when there is none: each is a `Failure`."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from http.client import InvalidURL
+from typing import TYPE_CHECKING, NoReturn
+
+from qwen_fetch.sources import Failure, FailureKind
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+    from urllib.parse import SplitResult
+
+__all__ = ["check_data", "fail", "fail_to_connect", "reason", "stated_range"]
+
+
+def check_data(response: HTTPResponse, parts: SplitResult, what: str, *, at_endpoint: bool) -> None:
+    """Whether an answer brings bytes, all of them or a range.
+
+    Raises:
+        Failure: It says something else.
+    """
+    if response.status not in {200, 206}:
+        fail(response, parts, at_endpoint=at_endpoint)
+    if "html" in response.headers.get("Content-Type", ""):
+        raise Failure(FailureKind.NOT_DATA, f"{parts.hostname} sent a page instead of {what}")
+
+
+def stated_range(response: HTTPResponse, parts: SplitResult, start: int, end: int) -> str:
+    """Check that a partial answer is what was asked for, bytes `start` to `end` (excluded) or fewer.
+
+    Returns:
+        How long it says that the whole is.
+
+    Raises:
+        Failure: It is another range.
+    """
+    stated = response.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", stated)
+    if not match or int(match[1]) != start or int(match[2]) >= end:
+        raise Failure(
+            FailureKind.WRONG_RANGE, f"{parts.hostname} sent {stated!r} when asked for bytes {start}-{end - 1}"
+        )
+    return match[3]
+
+
+def fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> NoReturn:
+    """Raise what a status other than 200 and 206 means."""
+    status = response.status
+    detail = f"{parts.hostname} answered {status} {_printable(response.reason)}".rstrip()
+    retry_after = _asked_pause(response)
+    if status == 429:
+        raise Failure(FailureKind.THROTTLED, detail, retry_after)
+    if status == 416:
+        raise Failure(FailureKind.WRONG_LENGTH, detail)
+    if status in {401, 403, 404, 410}:
+        if not at_endpoint:
+            raise Failure(FailureKind.REFUSED, detail)
+        raise Failure(FailureKind.DENIED if status in {401, 403} else FailureKind.MISSING, detail)
+    raise Failure(FailureKind.SERVER, detail, retry_after)
+
+
+def fail_to_connect(error: Exception, parts: SplitResult) -> NoReturn:
+    """Raise what it means that there is no connection."""
+    kind = FailureKind.UNTRUSTED if isinstance(error, ssl.SSLCertVerificationError) else FailureKind.UNREACHABLE
+    raise Failure(kind, f"{_printable(parts.hostname or '')}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """An error in a few words."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror).lower()
+    if isinstance(error, InvalidURL) or "header value" in str(error):
+        return "an address or a token that cannot be sent"  # the error shows it, and it may be secret
+    return _printable(str(error)) or type(error).__name__
+
+
+def _asked_pause(response: HTTPResponse) -> float | None:
+    """Seconds the server asks to wait: `Retry-After` (seconds or a date), or the Hub's `RateLimit: "api";r=0;t=55`."""
+    wait = response.headers.get("Retry-After", "")
+    if re.fullmatch(r"\d{1,6}", wait, re.ASCII):
+        return float(wait)
+    with suppress(ValueError, OverflowError, OSError):
+        return max(0.0, parsedate_to_datetime(wait).timestamp() - time.time())
+    limit = re.search(r"\br=0\b.*?\bt=(\d{1,6})\b", response.headers.get("RateLimit", ""), re.ASCII)
+    return float(limit[1]) + 1 if limit else None
+
+
+def _printable(text: str) -> str:
+    """What a server said, in one short line without control codes."""
+    return "".join(c if c.isprintable() else " " for c in text[:200]).strip()
