@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         work = Path(options.work or stack.enter_context(tempfile.TemporaryDirectory(prefix="compare-"))).resolve()
         print(f"peers: {', '.join(peer.name for peer in peers)}; not installed: {', '.join(missing) or 'none'}")
-        print(f"server for plain HTTP: {nginx() or 'the embedded Hub (nginx is not installed)'}", flush=True)
+        fastest = nginx() or "the embedded Hub (nginx is not installed)"
+        print(f"server for plain HTTP: {fastest}; for Xet: the embedded Hub", flush=True)
         for name in names:
             if name == BIG:
                 growth = measure_big(work, [sys.executable, str(TOOL)])

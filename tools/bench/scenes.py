@@ -14,7 +14,7 @@ class Scene:
     Attributes:
         name: For `--scene`.
         title: For people.
-        server: Options of the embedded Hub; None: the fastest server there is, over plain HTTP.
+        server: Options of the embedded Hub; None: the fastest server there is.
         line: Bytes per second that all connections together can carry, for the ideal time; None: no bound.
         only_xet: Whether only peers that can do Xet take part.
         splits: Connections per file for a peer that splits files.
@@ -38,7 +38,7 @@ class Scene:
 
 SCENES = (
     Scene("clean-http", "no limit, plain HTTP", splits=4),
-    Scene("clean-xet", "no limit, Xet", server=(), only_xet=True),
+    Scene("clean-xet", "no limit, Xet", only_xet=True),
     Scene(
         "four-lines",
         "4 connections of 20 MB/s each",

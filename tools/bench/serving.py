@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 
 from bench.process import Child
 from bench.recorded import record
+from qwen_fetch.localhub import LocalHub
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["REPO_ID", "Served", "Server", "embedded", "fast", "nginx"]
+__all__ = ["REPO_ID", "Served", "Server", "embedded", "fast", "fast_xet", "nginx"]
 
 REPO_ID = "Qwen/Qwen-Image-Edit"
 _PATIENCE = 30.0  # seconds for a server to start: it may have to hash the repo first
@@ -86,6 +87,14 @@ def embedded(repo: Path, work: Path, options: Sequence[str] = ()) -> Server:
         time.sleep(0.02)
     server.stop()
     raise TimeoutError(f"the embedded Hub did not start; see {told}")
+
+
+def fast_xet(repo: Path, work: Path) -> Server:
+    """The embedded Hub with its xorbs as files, which the kernel sends."""
+    store = repo.with_name(f"{repo.name}.xorbs")
+    if not store.exists():
+        LocalHub(repo, store=store).close()  # makes them: a cost that is no server's
+    return embedded(repo, work, ["--store", str(store)])
 
 
 def nginx() -> str | None:

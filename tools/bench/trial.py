@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bench.peers import Job
 from bench.process import Child, Usage
 from bench.results import Result
-from bench.serving import embedded, fast
+from bench.serving import embedded, fast, fast_xet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +91,9 @@ def run_trial(scene: Scene, peer: Peer, repo: Repo, work: Path) -> Result:
 
 
 def _server(scene: Scene, repo: Repo, work: Path) -> Server:
-    return fast(repo.folder, work) if scene.server is None else embedded(repo.folder, work, scene.server)
+    if scene.server is not None:
+        return embedded(repo.folder, work, scene.server)
+    return fast_xet(repo.folder, work) if scene.only_xet else fast(repo.folder, work)
 
 
 def _until_done(
