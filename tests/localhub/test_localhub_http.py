@@ -136,6 +136,19 @@ def test_a_url_of_data_cannot_be_made_up(hub: LocalHub) -> None:
     assert get(url.split("?")[0]).status == 403
 
 
+def test_a_url_of_a_xorb_is_good_for_its_range_alone(hub: LocalHub) -> None:
+    token = json.loads(get(f"{hub.endpoint}/api/models/{hub.repo_id}/xet-read-token/main").body)["accessToken"]
+    question = f"{hub.data_endpoint}/v1/reconstructions/{hub.entry(VAE).xet_hash}"
+    answer = json.loads(get(question, Authorization=f"Bearer {token}", Range="bytes=0-99").body)
+    ((place,),) = answer["fetch_info"].values()
+    start, end = place["url_range"]["start"], place["url_range"]["end"]
+    assert get(place["url"], Range=f"bytes={start}-{end}").status == 206
+    assert get(place["url"], Range=f"bytes={start}-{end - 1}").status == 403
+    assert get(place["url"]).status == 403
+    other = place["url"].replace(f"-{end}", f"-{end - 1}")
+    assert get(other, Range=f"bytes={start}-{end - 1}").status == 403
+
+
 def test_a_wrong_token_is_refused_and_a_missing_one_unless_public(repo: Path) -> None:
     with LocalHub(repo, token="hf_right") as hub:
         url = f"{hub.endpoint}/api/models/{hub.repo_id}"

@@ -42,7 +42,7 @@ class DataHandler(Handler):
         """Return the wanted range of `body` if the URL allows it."""
         if body is None:
             return denied("No such key")
-        problem = self.hub.signer.problem(self.path)
+        problem = self.hub.signer.problem(self.path, self.headers.get("Range"))
         if problem is not None:
             body.close()
             return denied(problem)
@@ -70,6 +70,7 @@ class DataHandler(Handler):
                 self.hub.data_endpoint,
                 f"/xorbs/{xet.xorb_hash(entry.xet_hash, term.xorb)}",
                 self.hub.url_lifetime,
+                only=f"bytes={term.stored.start}-{term.stored.stop - 1}",
             )
             for term in run
         }
