@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Schedule"]
 
-MEMORY = 48 << 20  # bytes of all windows that wait in memory for their turn, being fetched or done
-_MEMORY_WINDOW = 12 << 20  # so that several workers can run ahead in it
+MEMORY = 36 << 20  # bytes of all windows that wait in memory for their turn, being fetched or done
+_MEMORY_WINDOW = 9 << 20  # so that several workers can run ahead in it
 _LOCK_PAUSE = 0.5  # seconds between two looks at a lock that somebody else holds
 
 _UNFINISHED = (State.WAITING, State.ACTIVE, State.CHECKING)
