@@ -1,4 +1,7 @@
-"""A server on loopback that answers each request from a script, to the byte: what no well-behaved server would send."""
+"""Sources and what they talk to: a server on loopback that answers from a script, to the byte, and a way to read.
+
+The script may hold what no well-behaved server would send.
+"""
 
 import socket
 import struct
@@ -6,6 +9,9 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, Self
+
+from qwen_fetch.snapshot import RepoFile
+from qwen_fetch.sources import Failure, Source
 
 
 @dataclass(frozen=True)
@@ -110,3 +116,14 @@ class Scripted:
             self.hanging.set()
             self._closed.wait(20)
         return reply.then == "keep"
+
+
+def fetch(source: Source, file: RepoFile, start: int, end: int) -> tuple[bytes, Failure | None]:
+    """Read a window; returns what came, and the failure if that was not all."""
+    got = bytearray()
+    try:
+        for piece in source.window(file, start, end):
+            got += piece
+    except Failure as failure:
+        return bytes(got), failure
+    return bytes(got), None

@@ -15,6 +15,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+import scripted
 from scripted import Reply, Scripted
 
 from qwen_fetch.integrity import Digest
@@ -29,12 +30,7 @@ DATA = bytes(i * 7 % 251 for i in range(1000))
 FILE = RepoFile("vae/shard 1.safetensors", len(DATA), Digest("sha256", hashlib.sha256(DATA).hexdigest()))
 TOKEN = "hf_made_up"
 
-
-@pytest.fixture(autouse=True)
-def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+pytestmark = pytest.mark.usefixtures("no_proxy_of_this_machine")
 
 
 @pytest.fixture
@@ -72,13 +68,7 @@ def part(start: int, end: int, *, total: object = len(DATA), stated: str = "", *
 
 
 def fetch(source: HttpSource, start: int, end: int) -> tuple[bytes, Failure | None]:
-    got = bytearray()
-    try:
-        for piece in source.window(FILE, start, end):
-            got += piece
-    except Failure as failure:
-        return bytes(got), failure
-    return bytes(got), None
+    return scripted.fetch(source, FILE, start, end)
 
 
 whole = Reply("200 OK", DATA)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scripted import Reply, Scripted
+from scripted import Reply, Scripted, fetch
 
 from qwen_fetch.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
@@ -29,6 +29,8 @@ SIZE = CHUNK.to_bytes(3, "little")
 XORB = b"".join(b"\0" + SIZE + b"\0" + SIZE + DATA[at : at + CHUNK] for at in range(0, len(DATA), CHUNK))
 HUB_TOKEN, STORE_TOKEN = "hf_secret", "store-secret"
 JSON = "200 OK\nContent-Type: application/json"
+
+pytestmark = pytest.mark.usefixtures("no_proxy_of_this_machine")
 
 
 @dataclass
@@ -56,13 +58,7 @@ class Place:
         return self.where(run, skip=skip, a=[entry(first, end)])
 
     def fetch(self, start: int, end: int) -> tuple[bytes, Failure | None]:
-        got = bytearray()
-        try:
-            for piece in self.source.window(FILE, start, end):
-                got += piece
-        except Failure as failure:
-            return bytes(got), failure
-        return bytes(got), None
+        return fetch(self.source, FILE, start, end)
 
     def fails(self, start: int, end: int) -> tuple[bytes, Failure]:
         """The failure, which is told well; and whatever happened, the source can be used again."""
@@ -93,13 +89,6 @@ def part(first: int, end: int, *, stated: str = "", **options: Any) -> Reply:
     start, stop = first * STORED, end * STORED
     head = f"206 Partial Content\nContent-Range: {stated or f'bytes {start}-{stop - 1}/{len(XORB)}'}"
     return Reply(head, XORB[start:stop], **options)
-
-
-@pytest.fixture(autouse=True)
-def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
 
 
 @pytest.fixture

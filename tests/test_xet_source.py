@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import BIG, REPO, big_repo
+from scripted import fetch
 
 from qwen_fetch.integrity import Digest
 from qwen_fetch.localhub import Fault, Faults, LocalHub
 from qwen_fetch.localhub.xet import CHUNK, HEADER, XORB_CONTENT
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.sources import Failure, FailureKind, piece_size
+from qwen_fetch.sources import FailureKind, piece_size
 from qwen_fetch.sources.endpoint import Endpoint
 from qwen_fetch.sources.xet import Admission, XetSource
 
@@ -78,16 +79,6 @@ def connect(shard: tuple[Path, bytes]) -> Iterator[Open]:
             return Bench(hub, content, file, admission, stack)
 
         yield opened
-
-
-def fetch(source: XetSource, file: RepoFile, start: int, end: int) -> tuple[bytes, Failure | None]:
-    got = bytearray()
-    try:
-        for piece in source.window(file, start, end):
-            got += piece
-    except Failure as failure:
-        return bytes(got), failure
-    return bytes(got), None
 
 
 # --- bytes
