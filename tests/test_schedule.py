@@ -317,6 +317,33 @@ def test_later_workers_run_ahead_within_the_memory(bench: OpenBench) -> None:
     assert taken(here.next(30)).direct
 
 
+def test_a_window_goes_to_the_disk_as_it_comes_once_its_turn_has_come(bench: OpenBench) -> None:
+    here = bench([1000], [])
+    first, second = taken(here.next(20)), taken(here.next(1000))
+    here.deliver(second, 5)
+    here.deliver(first, 20)
+    here.schedule.finished(first)
+    assert here.jobs[0].on_disk == 20
+    assert not taken(here.next(1000)).direct
+    here.deliver(second, 4)
+    assert here.jobs[0].on_disk == 29
+    assert not second.pieces
+    here.schedule.give_back(second)  # as if its worker gave up: what came stays, and the rest is the next to fetch
+    again = taken(here.next(1000))
+    assert (again.start, again.end, again.direct) == (29, 32, True)
+
+
+def test_a_window_whose_turn_comes_after_its_last_byte_is_written_as_well(bench: OpenBench) -> None:
+    here = bench([1000], [])
+    first, second = taken(here.next(20)), taken(here.next(1000))
+    here.deliver(second, 1000)
+    here.deliver(first, 20)
+    here.schedule.finished(first)
+    here.schedule.finished(second)
+    assert here.jobs[0].on_disk == second.end
+    assert taken(here.next(30)).direct
+
+
 def test_what_a_worker_got_on_disk_stays_when_it_gives_up(bench: OpenBench) -> None:
     here = bench([100], [])
     window = taken(here.next(50))

@@ -36,8 +36,8 @@ class Window:
         job: The file.
         position: The next byte to ask for.
         end: The byte after the last.
-        direct: Whether it began at the end of the partial, so that its bytes go to the disk as they come.
-        pieces: The bytes received, if they have to wait.
+        direct: Whether its bytes go to the disk as they come, because all before them are there.
+        pieces: The bytes received that have to wait.
         epoch: The file's count of restarts when it was handed out; bytes of an older one are void.
     """
 
@@ -50,10 +50,18 @@ class Window:
     pieces: bytearray = field(default_factory=bytearray)
 
     def accept(self, piece: memoryview) -> None:
-        """Take in the next bytes of the window."""
+        """Take in the next bytes of the window; those that waited go to the disk first, if its turn has come.
+
+        Raises:
+            OSError: The disk is full or fails.
+        """
+        partial = self.job.partial
+        assert partial is not None  # noqa: S101 - an active job has one
+        if not self.direct and self.job.front is self:
+            partial.append(self.pieces)
+            self.pieces, self.direct = bytearray(), True
         if self.direct:
-            assert self.job.partial is not None  # noqa: S101 - an active job has one
-            self.job.partial.append(piece)
+            partial.append(piece)
         else:
             self.pieces += piece
         self.position += len(piece)
@@ -66,6 +74,8 @@ class Job:
 
     Attributes:
         step: The file, and whether its prefix is used.
+        front: The window at the end of the partial: who has it is the only one that writes.
+        ready: Windows that are whole and wait for their turn, by their first byte.
         whole: Only one worker at a time, for all the rest: the server does not do ranges.
         received: Bytes that came, those that wait in memory included; only good for seeing that it grows.
         mismatches: How often the finished file had the wrong digest.
@@ -79,6 +89,7 @@ class Job:
     partial: Partial | None = None
     gaps: Gaps = field(default_factory=lambda: Gaps(0, 0))
     flying: list[Window] = field(default_factory=list)
+    front: Window | None = None
     ready: dict[int, Window] = field(default_factory=dict)
     epoch: int = 0
     whole: bool = False

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Partial"]
 
+_STEP = 1 << 20  # bytes that are written and then hashed: they are still in the processor's cache
+
 
 class Partial:
     """The prefix of `file` at `path`, open for appending.
@@ -72,7 +74,7 @@ class Partial:
         """
         view = memoryview(piece)
         while view:
-            written = os.write(self._descriptor, view)
+            written = os.write(self._descriptor, view[:_STEP])
             # `catch_up` goes live under the same lock: these bytes are hashed here or read there, never neither.
             with self._lock:
                 live = self._live

@@ -2,7 +2,7 @@
 
 A worker first looks for a file that nobody works on: its bytes then go straight to the disk, in order. Only
 when there is no such file left do several workers share one; a window ahead of the file's end waits in
-memory for its turn, and such memory is bounded.
+memory until all before it is on the disk, and such memory is bounded.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class Schedule:
 
     def _active_file(self, size: Callable[[bool], int]) -> Window | None:
         for job in self._in[State.ACTIVE]:
-            if not job.flying and job.gaps.first is not None:
+            if not job.flying and _is_free(job):
                 return self._assign(job, size)
         return None
 
@@ -232,50 +232,55 @@ class Schedule:
         held = sum(
             window.end - window.start
             for job in active
-            for window in (*job.flying, *job.ready.values())
-            if not window.direct
+            for window in {*job.flying, *job.ready.values(), job.front}
+            if window and not window.direct
         )
         job = max(shared, key=lambda job: job.gaps.left)
         return self._assign(job, size, _MEMORY_WINDOW) if held + _MEMORY_WINDOW <= MEMORY else None
 
     def _assign(self, job: Job, size: Callable[[bool], int], room: int | None = None) -> Window:
         assert job.partial is not None  # noqa: S101
-        direct = job.gaps.first == job.partial.committed and not any(w.direct for w in job.flying)
+        direct = _is_free(job)
         # Where workers share a file, the one that writes must not be long: the others run ahead of it in memory.
         shared = len(self._in[State.WAITING]) + len(self._in[State.ACTIVE]) < self._workers
         most = job.file.size if job.whole else size(direct and not shared)
         start, end = job.gaps.take(most if room is None else min(most, room))
         window = Window(job, start, start, end, direct, job.epoch)
+        if direct:
+            job.front = window
         job.flying.append(window)
         return window
 
     def _leave(self, window: Window) -> None:
-        """A worker is done with a window; whoever wrote at the file's end also writes what waited for that."""
+        """A worker is done with a window; whoever had the front also writes what waited for that."""
         job = window.job
         assert job.partial is not None  # noqa: S101 - the file was open when the window was handed out
-        while True:
-            with self._changed:
-                others = [other for other in job.flying if other is not window]
-                # If somebody else writes at the file's end, they will find what is ready.
-                mine = not any(other.direct for other in others)
-                waiting = job.ready.pop(job.partial.committed, None) if mine else None
-                if waiting is None:
-                    job.flying = others
-                    self._settle(job)
-                    self._changed.notify_all()
-                    return
-                window.direct = True  # from here on this thread is the one that writes
-            try:
-                job.partial.append(waiting.pieces)
-            except OSError:
-                with self._changed:
-                    job.flying = [other for other in job.flying if other is not window]
-                    self._changed.notify_all()
-                raise
+        with self._changed:
+            job.flying.remove(window)
+        while (waiting := self._pass_on(job, window)) is not None:
+            job.partial.append(waiting.pieces)
+            window = waiting
+
+    def _pass_on(self, job: Job, window: Window) -> Window | None:
+        """Who has the front of the file after `window`: one that waits, whole (to be written), or one being fetched."""
+        assert job.partial is not None  # noqa: S101 - as above
+        with self._changed:
+            if job.front is window:
+                job.front = None
+            if job.front is None:
+                end = job.partial.committed
+                job.front = job.ready.pop(end, None)
+                if job.front is not None:
+                    return job.front
+                # Its worker writes what it has so far with the next bytes that come, and the rest as it comes.
+                job.front = next((one for one in job.flying if one.start == end and one.epoch == job.epoch), None)
+            self._settle(job)
+            self._changed.notify_all()
+            return None
 
     def _settle(self, job: Job) -> None:
         """After a window has left: is the file whole, or was it waiting to be let go?"""
-        if job.flying or job.partial is None:
+        if job.flying or job.front or job.partial is None:
             return
         if job.state is State.FAILED:
             job.partial.close()
@@ -283,3 +288,8 @@ class Schedule:
         elif job.state is State.ACTIVE and job.partial.committed == job.file.size:
             self._move(job, State.CHECKING)
             self._on_checking(job)
+
+
+def _is_free(job: Job) -> bool:
+    """Whether the next bytes of the file that nobody has been given would go straight to the disk."""
+    return job.front is None and job.partial is not None and job.gaps.first == job.partial.committed
