@@ -279,9 +279,11 @@ def test_a_stop_while_a_prefix_is_hashed_is_no_fault_of_the_file(tmp_path: Path)
     assert job.state is not State.FAILED
 
 
+@pytest.mark.parametrize("limit", ["_FLUSH_BYTES", "_FLUSH_SECONDS"])
 def test_what_has_grown_is_flushed_meanwhile_and_its_error_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
+    """It has grown by much, or it has waited for long."""
     flushed = threading.Event()
 
     def full(_: int) -> None:
@@ -294,7 +296,7 @@ def test_what_has_grown_is_flushed_meanwhile_and_its_error_told(
         yield b""
 
     monkeypatch.setattr("qwen_fetch.transfer._FLUSH_PERIOD", 0.01)
-    monkeypatch.setattr("qwen_fetch.transfer._FLUSH_BYTES", 1000)
+    monkeypatch.setattr(f"qwen_fetch.transfer.{limit}", 1)
     monkeypatch.setattr("qwen_fetch.partial.os.fsync", full)
     bench = Bench(tmp_path, [file_of("a", 5000)], {"http": serve}, max_workers=1)
     with pytest.raises(Problem) as caught:

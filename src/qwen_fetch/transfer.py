@@ -38,8 +38,9 @@ __all__ = ["Transfer"]
 
 _TICK = 0.1
 _MISMATCHES = 3  # a file that is wrong so often in a row is not wrong by accident
-_FLUSH_PERIOD = 0.5  # seconds
-_FLUSH_BYTES = 32 << 20
+_FLUSH_PERIOD = 0.1  # seconds between two looks at what has grown
+_FLUSH_BYTES = 64 << 20  # by so much: then little is left to flush when a file is whole
+_FLUSH_SECONDS = 5.0  # however little: what a power cut may cost on a slow line
 _GRACE = 1.0  # seconds that workers get to end when the run is stopped
 
 
@@ -178,27 +179,30 @@ class Transfer:
         When there is nothing to check it flushes what has grown: otherwise the last files would be waited for at the
         end of the run, some gigabytes of them where memory is plentiful, and a power cut would take as much.
         """
+        flushed = time.monotonic()  # all of it
         while True:
             try:
                 job = self._arrived.get(timeout=_FLUSH_PERIOD)
             except Empty:
+                now = time.monotonic()
+                grown, flushed = (1, now) if now - flushed >= _FLUSH_SECONDS else (_FLUSH_BYTES, flushed)
                 for active in self.schedule.jobs_in(State.ACTIVE):
-                    self._check_one(active, self._flush_grown)
+                    self._check_one(active, self._flush, grown)
                 continue
             if job is None:
                 return
             self._check_one(job, self._check_file)
 
-    def _check_one(self, job: Job, check: Callable[[Job], None]) -> None:
+    def _check_one(self, job: Job, check: Callable[..., None], *arguments: int) -> None:
         try:
-            check(job)
+            check(job, *arguments)
         except Stopping:
             pass  # no fault of the file
         except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
             self.abandon(self.local_problem(error, str(self.store.partial(job.file))))
 
-    def _flush_grown(self, job: Job) -> None:
-        if job.partial is not None and job.partial.unflushed >= _FLUSH_BYTES:
+    def _flush(self, job: Job, grown: int) -> None:
+        if job.partial is not None and job.partial.unflushed >= grown:
             job.partial.flush()  # an error is told to the first who asks, and to nobody later
 
     def _check_file(self, job: Job) -> None:
