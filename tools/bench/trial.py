@@ -56,7 +56,7 @@ class Repo:
 
 def run_trial(scene: Scene, peer: Peer, repo: Repo, work: Path) -> Result:
     """Measure one run. Everything is written below `work`, and removed."""
-    with clean_room(work, repo) as room:
+    with clean_room(work) as room:
         with (
             _server(scene, repo, room / "server") as server,
             peer.front(server.endpoint, repo.folder, repo.digests) as endpoint,
@@ -65,6 +65,7 @@ def run_trial(scene: Scene, peer: Peer, repo: Repo, work: Path) -> Result:
             job.target.mkdir()
             ideal = repo.weight_bytes / scene.line if scene.line else None
             limit = scene.times_ideal * (ideal or 1)
+            _warm_memory(room / "scratch", repo.weight_bytes)
             began = time.monotonic()
             usages, finished = _until_done(peer, job, scene.kill_every, limit, lambda: repo.is_right(peer.tree(job)))
             seconds = time.monotonic() - began if scene.kill_every else usages[-1].seconds
@@ -124,12 +125,11 @@ def left_behind(peer: Peer, job: Job, repo: Repo) -> list[Path]:
 
 
 @contextmanager
-def clean_room(work: Path, repo: Repo) -> Iterator[Path]:
+def clean_room(work: Path) -> Iterator[Path]:
     """A folder that is empty at first and gone in the end, with the disk at rest: nobody pays for the one before."""
     folder = work / "room"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    _warm_memory(folder / "scratch", repo.weight_bytes)
     os.sync()
     try:
         yield folder

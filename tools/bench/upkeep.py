@@ -47,7 +47,7 @@ class Upkeep:
 def _nothing_to_do(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
     """Every peer twice; what is measured is the second run."""
     for peer in peers:
-        with clean_room(work, repo) as room:
+        with clean_room(work) as room:
             with fast(repo.folder, room / "server") as server, _front(peer, server, repo) as endpoint:
                 job = Job(endpoint, room, list(repo.digests))
                 job.target.mkdir()
@@ -62,14 +62,14 @@ def _nothing_to_do(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Re
 def _adopt(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
     """A plain copy of the repo lies on the same disk. Who cannot take it over fetches everything; `cp` is the floor."""
     for peer in (peer for peer in peers if peer.name.startswith((OURS, "hf 2"))):
-        with clean_room(work, repo) as room, fast(repo.folder, room / "server") as server:
+        with clean_room(work) as room, fast(repo.folder, room / "server") as server:
             job = Job(server.endpoint, room, list(repo.digests))
             job.target.mkdir()
             shutil.copytree(repo.folder, room / "copy")
             options = ["--adopt", str(room / "copy")] if peer.name == OURS else []
             usage = run([*peer.command(job), *options], peer.variables(job), room / "log.txt", _LIMIT)
             yield _result("adopt", peer, job, repo, usage, server.stop())
-    with clean_room(work, repo) as room:
+    with clean_room(work) as room:
         usage = run(["cp", "-r", str(repo.folder), str(room / "copy")], os.environ, room / "log.txt", _LIMIT)
         yield Result("adopt", "cp -r", usage.seconds, usage.cpu_seconds, usage.peak_bytes, code=usage.code)
 
@@ -99,7 +99,7 @@ def _verify(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
     ours, hf = _named(peers, OURS), _named(peers, "hf 2")
     if ours is None:
         return
-    with clean_room(work, repo) as room, fast(repo.folder, room / "server") as server:
+    with clean_room(work) as room, fast(repo.folder, room / "server") as server:
         job = Job(server.endpoint, room, list(repo.digests))
         job.target.mkdir()
         run(ours.command(job), ours.variables(job), room / "first.txt", _LIMIT)
@@ -121,7 +121,7 @@ def _status(peers: Sequence[Peer], repo: Repo, work: Path) -> Iterator[Result]:
     ours, hf = _named(peers, OURS), _named(peers, "hf 2")
     if ours is None:
         return
-    with clean_room(work, repo) as room, fast(repo.folder, room / "server") as server:
+    with clean_room(work) as room, fast(repo.folder, room / "server") as server:
         job = Job(server.endpoint, room, list(repo.digests))
         job.target.mkdir()
         run(ours.command(job), ours.variables(job), room / "first.txt", _LIMIT)
