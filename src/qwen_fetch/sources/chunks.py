@@ -57,47 +57,59 @@ class Chunks:
         """Where the next bytes go."""
         return self._stored[self._filled : self._filled + self._most]
 
-    def take(self, count: int) -> Iterator[memoryview]:
+    def take(self, count: int) -> Iterator[memoryview]:  # noqa: C901 - what can come next reads best in one place
         """What `count` more bytes in `room` bring, in pieces that are valid until the next one.
+
+        They are large, as few writes cost less than many: chunks as they are close up where they lie, over the headers
+        between them, and packed ones are unpacked behind one another.
 
         Raises:
             MalformedError: They are not what the format says.
         """
-        end, at, out = self._filled + count, 0, 0
+        end, at = self._filled + count, 0
+        ready, begin, out = self._stored, 0, 0
         while at < end and not self.ended:
             if self._passing:
-                size = min(self._passing, end - at, _BUFFER - out)
+                size = min(self._passing, end - at)
                 if not self._skip:
-                    self._view[out : out + size] = self._stored[at : at + size]
-                    out += size
+                    if ready is not self._stored:
+                        yield ready[begin:out]
+                        ready, begin, out = self._stored, 0, 0
+                    begin, out = self._close_up(begin, out, at, size)
                 at += size
                 self._passing -= size
                 self._count_if_ended()
-            else:
-                header = self._stored[at : min(at + _HEADER, end)]
-                if len(header) < _HEADER:
-                    break
-                length, scheme, size = _read(header)
-                if scheme == _AS_IT_IS or self._skip:
-                    self._passing = length
-                elif end - at < _HEADER + length:
-                    break  # it can only be unpacked as a whole
-                else:
-                    if out + size > _BUFFER:
-                        yield self._view[:out]
-                        out = 0
-                    self._unpack(self._stored[at + _HEADER : at + _HEADER + length], scheme, out, size)
-                    out += size
-                    at += length
-                    self._left -= 1
+                continue
+            header = self._stored[at : min(at + _HEADER, end)]
+            if len(header) < _HEADER:
+                break
+            length, scheme, size = _read(header)
+            if scheme == _AS_IT_IS or self._skip:
+                self._passing = length
                 at += _HEADER
-            if out == _BUFFER:
-                yield self._view
-                out = 0
-        if out:
-            yield self._view[:out]
+                continue
+            if end - at < _HEADER + length:
+                break  # it can only be unpacked as a whole
+            if ready is self._stored or out + size > _BUFFER:
+                if begin < out:
+                    yield ready[begin:out]
+                ready, begin, out = self._view, 0, 0
+            at += _HEADER
+            self._unpack(self._stored[at : at + length], scheme, out, size)
+            at += length
+            out += size
+            self._left -= 1
+        if begin < out:
+            yield ready[begin:out]
         self._filled = 0 if self.ended else end - at
         self._stored[: self._filled] = self._stored[at : at + self._filled]
+
+    def _close_up(self, begin: int, out: int, at: int, size: int) -> tuple[int, int]:
+        """Add the `size` bytes at `at` to those that are ready, over the header between them; their new bounds."""
+        if begin == out:
+            return at, at + size
+        self._stored[out : out + size] = self._stored[at : at + size]
+        return begin, out + size
 
     def _count_if_ended(self) -> None:
         if self._passing:
