@@ -37,8 +37,8 @@ class Scene:
 
 
 SCENES = (
-    Scene("clean-http", "no limit, plain HTTP", splits=4),
-    Scene("clean-xet", "no limit, Xet", only_xet=True),
+    Scene("clean-http", "no limit, plain HTTP", splits=4, size=2),
+    Scene("clean-xet", "no limit, Xet", only_xet=True, size=2),
     Scene(
         "four-lines",
         "4 connections of 20 MB/s each",
