@@ -85,7 +85,7 @@ def test_a_sleep_of_the_machine_is_no_silence() -> None:
 
 def test_silence_that_others_wait_for_is_ended_sooner() -> None:
     connection = Connection()
-    assert 5.0 <= looks(watch(connection, waiting(), patience=30), connection, 40) <= 5.3
+    assert 3.0 <= looks(watch(connection, waiting(), patience=30), connection, 40) <= 3.3
 
 
 def test_a_line_however_slow_is_not_silent_because_others_wait() -> None:
@@ -102,4 +102,4 @@ def test_every_other_attempt_gets_the_whole_patience() -> None:
         if connection.ended:
             ended.append(round(count / 10))
             connection.ended, connection.attempt = 0, connection.attempt + 1
-    assert ended == pytest.approx([5, 35, 40, 70, 75], abs=1.5)
+    assert ended == pytest.approx([3, 33, 36, 66, 69], abs=1.5)

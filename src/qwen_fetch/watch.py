@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 _DRIBBLE = 1024  # bytes per second under which a connection counts as silent
-_NEEDED_SECONDS = 5.0  # of silence, when others have nothing to do before these very bytes are here
+_NEEDED_SECONDS = 3.0  # of silence, when others have nothing to do before these very bytes are here
 
 
 class Watch:
