@@ -33,7 +33,7 @@ def test_it_tells_its_endpoint_serves_and_logs(tmp_path: Path) -> None:
     assert sorted((line["path"], line["status"]) for line in lines) == [(VAE, 302), (VAE, 500)]
 
 
-@pytest.mark.parametrize("option", [["--fault", "cdn:nothing"], ["--line-rate", "0"]])
+@pytest.mark.parametrize("option", [["--fault", "cdn:nothing"], ["--line-rate", "0"], ["--packing", "lz4"]])
 def test_nonsense_is_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(option)

@@ -20,7 +20,10 @@ _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl-C or SIGTERM. The first line on stdout tells the endpoint."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.packing != "none" and options.store is None:
+        parser.error("--packing is for the xorbs in --store, which is not given")
     # SIGTERM ends the way Ctrl-C does: everything is closed on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:

@@ -3,7 +3,9 @@
 import threading
 import time
 
-_CATCH_UP = 0.02  # seconds: how far a late sleeper may make up for lost time
+# Seconds that are made up for:
+_IDLE = 0.02  # an idle line has saved up nothing, but for a sleeper that is a little late
+_FLOWING = 0.2  # in the middle of a reply it is this process that is late; the queues of a real line would have been full
 
 
 class Pacer:
@@ -17,12 +19,15 @@ class Pacer:
         self._lock = threading.Lock()
         self._free = 0.0  # when the line is free again, on the monotonic clock
 
-    def reserve(self, size: int, rate: float) -> float:
-        """Take the next slot for `size` bytes at `rate` bytes/s; return when it ends (monotonic seconds)."""
+    def reserve(self, size: int, rate: float, *, flowing: bool = False) -> float:
+        """Take the next slot for `size` bytes at `rate` bytes/s; return when it ends (monotonic seconds).
+
+        Args:
+            flowing: The bytes before these were of the same reply, so that nobody had to ask for them.
+        """
         with self._lock:
             now = time.monotonic()
-            # A line that was idle for longer has saved up nothing.
-            start = self._free if self._free > now - _CATCH_UP else now
+            start = self._free if self._free > now - (_FLOWING if flowing else _IDLE) else now
             self._free = start + size / rate
             return self._free
 

@@ -195,7 +195,7 @@ class Handler(BaseHTTPRequestHandler):
                 continue
             count = min(limit - sent, _BUFFER, *(quantum(rate) for _, rate in rates))
             if rates:
-                due = max(pacer.reserve(count, rate) for pacer, rate in rates)
+                due = max(pacer.reserve(count, rate, flowing=sent > 0) for pacer, rate in rates)
                 self._pause(due - time.monotonic())
             if len(buffer) < count:
                 buffer = memoryview(bytearray(min(_BUFFER, limit)))
