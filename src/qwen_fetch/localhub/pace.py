@@ -5,7 +5,7 @@ import time
 
 # Seconds that are made up for:
 _IDLE = 0.02  # an idle line has saved up nothing, but for a sleeper that is a little late
-_FLOWING = 0.2  # in the middle of a reply it is this process that is late; the queues of a real line would have been full
+_FLOWING = 0.2  # in the middle of a reply it is this process that is late; a real line's queues would have been full
 
 
 class Pacer:
@@ -22,8 +22,7 @@ class Pacer:
     def reserve(self, size: int, rate: float, *, flowing: bool = False) -> float:
         """Take the next slot for `size` bytes at `rate` bytes/s; return when it ends (monotonic seconds).
 
-        Args:
-            flowing: The bytes before these were of the same reply, so that nobody had to ask for them.
+        `flowing`: the bytes before these were of the same reply, so that nobody had to ask for them.
         """
         with self._lock:
             now = time.monotonic()
