@@ -22,6 +22,9 @@ from huggingface_hub import HfApi, scan_cache_dir
 from qwen_fetch.localhub.content import _safetensors_header, make_repo, pseudo_random
 from qwen_fetch.localhub.hub import LocalHub
 
+# The fixtures of helpers that several modules use: a tiny repo's Hub; sources and hosts that answer from a script.
+pytest_plugins = ("command", "http_script", "xet_script")
+
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "download_qwen_edit_hub.py"
 REPO = "Qwen/Qwen-Image-Edit"

@@ -400,7 +400,7 @@ def test_a_branch_that_moved_since_the_last_run_is_mentioned(tool: Tool, open_hu
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 60 MB."""
+    """A file system of 110 MB."""
     place = tmp_path / "disk"
     place.mkdir()
     if sys.platform != "linux" or os.geteuid() != 0:
