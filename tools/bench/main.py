@@ -115,7 +115,7 @@ def _tables(results: Sequence[Result], name: str) -> str:
 
 def _about(options: argparse.Namespace) -> dict[str, Any]:
     return {
-        "command": " ".join(["tools/compare_downloaders.py", *sys.argv[1:]]),
+        "command": " ".join(["python tools/compare_downloaders.py", *sys.argv[1:]]),
         "scale": options.scale,
         "runs": options.runs,
         "cores": os.cpu_count(),
