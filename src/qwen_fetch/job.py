@@ -34,6 +34,7 @@ class Window:
 
     Attributes:
         job: The file.
+        start: Its first byte.
         position: The next byte to ask for.
         end: The byte after the last.
         direct: Whether its bytes go to the disk as they come, because all before them are there.
