@@ -1,6 +1,7 @@
 """The made-up repo is what it says: the real tree, valid files, no two places alike."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,26 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("content") / "repo"
     make_repo(folder, scale=SCALE)
     return folder
+
+
+def test_sparse_weights_are_as_large_take_little_and_are_all_different(tmp_path: Path) -> None:
+    make_repo(tmp_path, scale=0.002, sparse=True)
+    weights = [tmp_path / path for path in REAL_SIZES]
+    assert [file.stat().st_size for file in weights] == [
+        pytest.approx(size * 0.002, abs=2) for size in REAL_SIZES.values()
+    ]
+    pieces = [piece for file in weights for piece in _pieces(file)]
+    assert len(set(pieces)) == len(pieces) > 100
+    if sys.platform == "linux":  # elsewhere it depends on the file system
+        assert sum(file.stat().st_blocks * 512 for file in weights) < 0.05 * sum(
+            file.stat().st_size for file in weights
+        )
+
+
+def _pieces(file: Path) -> list[bytes]:
+    """Of one MiB each, but for the rest at the end."""
+    data = file.read_bytes()
+    return [data[at : at + (1 << 20)] for at in range(0, len(data) - (1 << 20), 1 << 20)]
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _TITLES = {scene.name: scene.title for scene in SCENES} | {scene.name: scene.title for scene in UPKEEP}
+_ON_REQUEST = [scene.name for scene in SCENES if scene.real_size]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     peers, missing = find(options.hf_1_17, options.modelscope)
     if options.peer:
         peers = [peer for peer in peers if any(peer.name.startswith(name) for name in options.peer)]
-    names = options.scene or [*_TITLES, BIG]
+    names = options.scene or [*(name for name in _TITLES if name not in _ON_REQUEST), BIG]
     results: list[Result] = []
     growth: list[Growth] = []
     with ExitStack() as stack:
@@ -72,7 +73,8 @@ def _rounds(name: str, peers: Sequence[Peer], options: argparse.Namespace, work:
     """The results of a scene; in each round every peer has its turn, so that a busy minute hits all of them."""
     scene = next((scene for scene in SCENES if scene.name == name), None)
     upkeep = next((scene for scene in UPKEEP if scene.name == name), None)
-    repo = _repo(work, options.scale * (scene.size if scene else 1))
+    real_size = bool(scene and scene.real_size)
+    repo = _repo(work, 1.0 if real_size else options.scale * (scene.size if scene else 1), sparse=real_size)
     for number in range(1 if scene and scene.once else options.runs):
         turns = rotated(peers, number)
         if upkeep is not None:
@@ -89,10 +91,10 @@ def rotated(peers: Sequence[Peer], number: int) -> list[Peer]:
     return [*peers[first:], *peers[:first]]
 
 
-def _repo(work: Path, scale: float) -> Repo:
-    folder = work / f"repo-{scale:g}"
+def _repo(work: Path, scale: float, *, sparse: bool) -> Repo:
+    folder = work / f"repo-{scale:g}{'-sparse' if sparse else ''}"
     if not folder.exists():
-        make_repo(folder, scale=scale)
+        make_repo(folder, scale=scale, sparse=sparse)
     return Repo(folder)
 
 
@@ -135,7 +137,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=[*_TITLES, BIG],
         metavar="NAME",
-        help=f"only these (default: all). {listed}; {BIG}: plan, status and scheduling of a made-up repo of 1 TB",
+        help=f"only these (default: all but {', '.join(_ON_REQUEST)}). {listed}; {BIG}: plan, status and scheduling of "
+        "a made-up repo of 1 TB",
     )
     parser.add_argument("--scale", type=float, default=0.026, metavar="X", help="of 57.7 GB (%(default)s: 1.5 GB)")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="rounds per scene (%(default)s)")

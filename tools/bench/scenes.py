@@ -21,6 +21,8 @@ class Scene:
         kill_every: Seconds after which the process is killed and started again; None: never.
         times_ideal: Give up after so many times the ideal time (without a line: seconds).
         size: Times the size of the repo in other scenes: start-up should not decide, and kills need time to fall.
+        real_size: All 57.7 GB, served from sparse files, whatever the scale and `size` are. It takes so much disk
+            and time that it has to be asked for.
         once: Whether one run is enough: the line decides, and it is the same each time.
     """
 
@@ -33,6 +35,7 @@ class Scene:
     kill_every: float | None = None
     times_ideal: float = 300.0
     size: int = 1
+    real_size: bool = False
     once: bool = False
 
 
@@ -96,6 +99,16 @@ SCENES = (
         server=("--no-xet", "--line-rate", "100M", "--fault", "any-data:flip_at=1000000,times=1"),
         line=100e6,
         times_ideal=10,
+        once=True,
+    ),
+    Scene(
+        "real-size",
+        "all 57.7 GB over 300 MB/s, cut every 500 MB, killed every 60 s",
+        server=("--line-rate", "300M", "--fault", "any-data:cut_after=500000000,per_connection=1"),
+        line=300e6,
+        kill_every=60,
+        times_ideal=3,
+        real_size=True,
         once=True,
     ),
 )

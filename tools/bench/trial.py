@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Repo", "clean_room", "left_behind", "run_trial"]
 
+_WARMED = 8_000_000_000  # bytes: more than any scene but the largest, which no memory could hold
 _RESTART_PAUSE = 0.2  # seconds between a kill and the next start, as a supervisor would need
 
 
@@ -65,16 +66,14 @@ def run_trial(scene: Scene, peer: Peer, repo: Repo, work: Path) -> Result:
             job.target.mkdir()
             ideal = repo.weight_bytes / scene.line if scene.line else None
             limit = scene.times_ideal * (ideal or 1)
-            _warm_memory(room / "scratch", repo.weight_bytes)
-            began = time.monotonic()
+            _warm_memory(room / "scratch", min(repo.weight_bytes, _WARMED))
             usages, finished = _until_done(peer, job, scene.kill_every, limit, lambda: repo.is_right(peer.tree(job)))
-            seconds = time.monotonic() - began if scene.kill_every else usages[-1].seconds
             served = server.stop()
         left = left_behind(peer, job, repo)
         return Result(
             scene.name,
             peer.name,
-            seconds=seconds,
+            seconds=_spent(usages),
             cpu_seconds=sum(usage.cpu_seconds for usage in usages),
             peak_bytes=max(usage.peak_bytes for usage in usages),
             served_bytes=served.weight_bytes,
@@ -101,19 +100,23 @@ def _until_done(
     peer: Peer, job: Job, kill_every: float | None, limit: float, is_right: Callable[[], bool]
 ) -> tuple[list[Usage], bool]:
     """Run a peer once, or again and again when it is killed; returns what each run cost, and whether it got there."""
-    until = time.monotonic() + limit
-    usages = []
+    usages: list[Usage] = []
     while True:
-        left = until - time.monotonic()
+        left = limit - _spent(usages)
         usage = Child(peer.command(job), peer.variables(job), job.folder / "log.txt").wait(
             min(kill_every or left, left)
         )
         usages.append(usage)
         if not usage.stopped and (not usage.code or not kill_every or is_right()):
             return usages, True
-        if until - time.monotonic() <= _RESTART_PAUSE:
+        if limit - _spent(usages) <= _RESTART_PAUSE:
             return usages, False
         time.sleep(_RESTART_PAUSE)
+
+
+def _spent(usages: list[Usage]) -> float:
+    """Seconds of all runs and the pauses between them; looking whether the files are right is nobody's time."""
+    return sum(usage.seconds for usage in usages) + _RESTART_PAUSE * max(0, len(usages) - 1)
 
 
 def left_behind(peer: Peer, job: Job, repo: Repo) -> list[Path]:

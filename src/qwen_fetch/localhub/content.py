@@ -5,6 +5,7 @@ import json
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from qwen_fetch.knowntree import KNOWN_TREE
 from qwen_fetch.localhub.smallfiles import small_files, tokenizer_json
@@ -26,7 +27,7 @@ _STAMP_EVERY = 4_096  # bytes from one stamp to the next
 _TENSORS = 12  # in each weight file
 
 
-def make_repo(folder: Path, *, scale: float) -> None:
+def make_repo(folder: Path, *, scale: float, sparse: bool = False) -> None:
     """Write the made-up repo into `folder`.
 
     The same scale gives the same bytes, everywhere and always. No two places of the weights hold the same
@@ -36,6 +37,8 @@ def make_repo(folder: Path, *, scale: float) -> None:
         folder: Where to; created if missing.
         scale: Size of the weights and vocabularies relative to the real ones, 1.0 for 57.7 GB. Weight files
             never get smaller than 8 KiB.
+        sparse: Weights are holes but for one stamp in each MiB: 57.7 GB take 0.2 GB of a disk whose file
+            system has holes. No two places of one MiB are alike, smaller ones may be.
     """
     indexes: dict[str, dict[str, str]] = {part: {} for part in INDEXES}
     sizes = dict.fromkeys(INDEXES, 0)
@@ -50,6 +53,9 @@ def make_repo(folder: Path, *, scale: float) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
             file.write(header)
+            if sparse:
+                _write_stamps(file, path, size)
+                continue
             for piece in pseudo_random(path, size - len(header)):
                 file.write(piece)
     small = small_files(scale)
@@ -71,8 +77,7 @@ def pseudo_random(seed: str, size: int) -> Iterator[memoryview]:
     """
     block = hashlib.shake_256(seed.encode()).digest(_PIECE)
     stamps = _PIECE // _STAMP_EVERY
-    # Two files with the same counter must differ in their stamps too.
-    first = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4]) << 32
+    first = _first_stamp(seed)
     piece = bytearray(_PIECE)
     view = memoryview(piece)
     words = view.cast("Q")
@@ -83,6 +88,20 @@ def pseudo_random(seed: str, size: int) -> Iterator[memoryview]:
         counter = first + number * stamps
         words[:: _STAMP_EVERY // 8] = memoryview(array("Q", range(counter, counter + stamps)))
         yield view[: size - start]
+
+
+def _first_stamp(seed: str) -> int:
+    """Two files with the same counter must differ in their stamps too."""
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4]) << 32
+
+
+def _write_stamps(file: BinaryIO, seed: str, size: int) -> None:
+    """Bring a file to `size` bytes with a running number in each piece of it, and holes between."""
+    first = _first_stamp(seed)
+    for number, start in enumerate(range(_PIECE // 2, size - 8, _PIECE)):
+        file.seek(start)
+        file.write((first + number).to_bytes(8, "little"))
+    file.truncate(size)
 
 
 def _tensor_names(path: str) -> list[str]:
