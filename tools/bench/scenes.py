@@ -104,7 +104,7 @@ SCENES = (
     Scene(
         "real-size",
         "all 57.7 GB over 300 MB/s, cut every 500 MB, killed every 60 s",
-        server=("--line-rate", "300M", "--fault", "any-data:cut_after=500000000,per_connection=1"),
+        server=("--no-xet", "--line-rate", "300M", "--fault", "any-data:cut_after=500000000,per_connection=1"),
         line=300e6,
         kill_every=60,
         times_ideal=3,
