@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["REPO_ID", "Served", "Server", "embedded", "fast", "fast_xet", "nginx"]
 
 REPO_ID = "Qwen/Qwen-Image-Edit"
-_PATIENCE = 30.0  # seconds for a server to start: it may have to hash the repo first
+_PATIENCE = 30.0  # seconds for a server to start, or to end
 
 
 @dataclass(frozen=True, slots=True)
