@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -118,7 +119,7 @@ def _tables(results: Sequence[Result], name: str) -> str:
 
 def _about(options: argparse.Namespace) -> dict[str, Any]:
     return {
-        "command": " ".join(["python tools/compare_downloaders.py", *sys.argv[1:]]),
+        "command": f"python tools/compare_downloaders.py {shlex.join(sys.argv[1:])}".strip(),
         "scale": options.scale,
         "runs": options.runs,
         "cores": os.cpu_count(),
