@@ -95,6 +95,13 @@ def test_nobody_always_begins() -> None:
     assert orders == ["abc", "bca", "cab", "abc"]
 
 
+def test_no_such_peer_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--peer", "nobody"])
+    assert ended.value.code == 2
+    assert "no peer that is installed has a name that begins with nobody" in capsys.readouterr().err
+
+
 def test_a_command_is_measured_and_stopped_at_its_limit(tmp_path: Path) -> None:
     busy = "import time\ndata = bytearray(60_000_000)\nwhile time.process_time() < 0.3: pass"
     usage = run([sys.executable, "-c", busy], {}, tmp_path / "log")

@@ -40,10 +40,13 @@ _ON_REQUEST = [scene.name for scene in SCENES if scene.real_size]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the scenes; returns 0 when qwen-fetch finished all of them with the right bytes."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     peers, missing = find(options.hf_1_17, options.modelscope)
     if options.peer:
         peers = [peer for peer in peers if any(peer.name.startswith(name) for name in options.peer)]
+        if not peers:
+            parser.error(f"no peer that is installed has a name that begins with {' or '.join(options.peer)}")
     names = options.scene or [*(name for name in _TITLES if name not in _ON_REQUEST), BIG]
     results: list[Result] = []
     growth: list[Growth] = []
