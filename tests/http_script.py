@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import scripted
-from scripted import Reply, Scripted
+from scripted import DATA, Reply, Scripted
 
 from qwen_fetch.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from qwen_fetch.sources import Failure
 
-DATA = bytes(i * 7 % 251 for i in range(1000))
 FILE = RepoFile("vae/shard 1.safetensors", len(DATA), Digest("sha256", hashlib.sha256(DATA).hexdigest()))
 TOKEN = "hf_made_up"
 

@@ -13,6 +13,8 @@ from typing import Literal, Self
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.sources import Failure, Source
 
+DATA = bytes(i * 7 % 251 for i in range(1000))  # the file that the scripts are about
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -30,6 +32,9 @@ class Reply:
         if not any(line.lower().startswith(("content-length", "transfer-encoding")) for line in lines):
             lines.append(f"Content-Length: {len(self.body)}")
         return "\r\n".join([f"HTTP/1.1 {lines[0]}", *lines[1:], "", ""]).encode() + self.body
+
+
+LOGIN_PAGE = Reply("200 OK\nContent-Type: text/html; charset=utf-8", b"<html>Please log in</html>")
 
 
 @dataclass

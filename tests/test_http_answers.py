@@ -7,8 +7,8 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from http_script import DATA, fetch, part
-from scripted import Reply, Scripted
+from http_script import fetch, part
+from scripted import DATA, LOGIN_PAGE, Reply, Scripted
 
 from qwen_fetch.sources import FailureKind
 
@@ -20,7 +20,6 @@ K = FailureKind
 pytestmark = pytest.mark.usefixtures("no_proxy_of_this_machine")
 
 whole = Reply("200 OK", DATA)
-page = Reply("200 OK\nContent-Type: text/html; charset=utf-8", b"<html>Please log in</html>")
 
 TABLE = [
     # window, the data host's answers -> bytes that arrive, failure, Range headers sent
@@ -73,7 +72,7 @@ TABLE = [
     pytest.param(
         (0, 100), [Reply("302 Found\nLocation: /x")], (0, 0), K.SERVER, ["0-99"], id="sent on by the data host"
     ),
-    pytest.param((0, 100), [page], (0, 0), K.NOT_DATA, ["0-99"], id="a login page"),
+    pytest.param((0, 100), [LOGIN_PAGE], (0, 0), K.NOT_DATA, ["0-99"], id="a login page"),
     pytest.param(
         (0, 100),
         [Reply("206 Partial Content\nContent-Range: bytes 0-99/1000\nContent-Type: text/html", b"x" * 100)],
@@ -153,7 +152,7 @@ def test_what_the_endpoint_may_say(endpoint: Scripted, source: HttpSource, reply
     [
         pytest.param(Reply("403 Forbidden"), True, id="expired"),
         pytest.param(Reply("404 Not Found"), True, id="unknown"),
-        pytest.param(page, True, id="a page"),
+        pytest.param(LOGIN_PAGE, True, id="a page"),
         pytest.param(part(5, 100), True, id="another range"),
         pytest.param(Reply("503 Service Unavailable"), False, id="a fault says nothing about the URL"),
         pytest.param(Reply("", b"", "close"), False, id="neither does a cut"),

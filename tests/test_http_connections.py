@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from http_script import DATA, FILE, fetch, open_source, part, to
-from scripted import Reply, Scripted
+from http_script import FILE, fetch, open_source, part, to
+from scripted import DATA, Reply, Scripted
 
 from qwen_fetch.sources import Failure, FailureKind
 

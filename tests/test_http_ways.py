@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from http_script import DATA, TOKEN, fetch, part, to
-from scripted import Reply, Scripted
+from http_script import TOKEN, fetch, part, to
+from scripted import DATA, Reply, Scripted
 
 from qwen_fetch.integrity import Digest
 from qwen_fetch.snapshot import RepoFile

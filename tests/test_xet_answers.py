@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scripted import Reply
-from xet_script import CHUNK, DATA, JSON, XORB, entry, part, term
+from scripted import DATA, LOGIN_PAGE, Reply
+from xet_script import CHUNK, JSON, XORB, entry, part, term
 
 from qwen_fetch.sources import FailureKind
 
@@ -18,7 +18,6 @@ K = FailureKind
 
 pytestmark = pytest.mark.usefixtures("no_proxy_of_this_machine")
 
-page = Reply("200 OK\nContent-Type: text/html; charset=utf-8", b"<html>Please log in</html>")
 middle = (300, 700)
 in_parts = Reply(f"{part(1, 3).head}\nTransfer-Encoding: chunked", b"204\r\n%s\r\n0\r\n\r\n" % part(1, 3).body)
 
@@ -37,7 +36,7 @@ FROM_THE_STORE = [
     pytest.param(middle, part(1, 4), 300, K.WRONG_RANGE, "258-773", id="more than asked"),
     pytest.param(middle, part(1, 2), 500, K.CUT, "258-773", id="less than asked: what came is good"),
     pytest.param(middle, Reply("206 Partial Content", XORB), 300, K.WRONG_RANGE, "258-773", id="no range said"),
-    pytest.param(middle, page, 300, K.NOT_DATA, "258-773", id="a login page"),
+    pytest.param(middle, LOGIN_PAGE, 300, K.NOT_DATA, "258-773", id="a login page"),
     pytest.param(middle, Reply("401 Unauthorized"), 300, K.REFUSED, "258-773", id="not let in"),
     pytest.param(middle, Reply("403 Forbidden"), 300, K.REFUSED, "258-773", id="an expired address"),
     pytest.param(middle, Reply("404 Not Found"), 300, K.REFUSED, "258-773", id="an address that leads nowhere"),
@@ -97,7 +96,7 @@ FROM_THE_SERVICE = [
     pytest.param(Reply("", b"", "close"), K.CUT, id="closed without a word"),
     pytest.param(Reply(f"{JSON}\nContent-Length: 99", b'{"terms": [', "close"), K.CUT, id="half an answer"),
     pytest.param(Reply("", b"SSH-2.0-OpenSSH_9\r\n", "close"), K.UNREACHABLE, id="not HTTP"),
-    pytest.param(page, K.NOT_DATA, id="a login page"),
+    pytest.param(LOGIN_PAGE, K.NOT_DATA, id="a login page"),
     pytest.param(Reply(JSON), K.NOT_DATA, id="nothing"),
     pytest.param(Reply(JSON, b'{"terms": ['), K.NOT_DATA, id="half a text"),
     pytest.param(Reply(JSON, b"\xff\xfe\xfd"), K.NOT_DATA, id="no text"),
@@ -134,7 +133,7 @@ FROM_THE_HUB: list[Any] = [
     pytest.param(Reply("500 Internal Server Error"), K.SERVER, id="a fault"),
     pytest.param(Reply("", b"", "close"), K.UNREACHABLE, id="closed without a word"),
     pytest.param(Reply("302 Found\nLocation: http://login.invalid/"), K.NOT_DATA, id="sent to another host"),
-    pytest.param(page, K.NOT_DATA, id="a login page"),
+    pytest.param(LOGIN_PAGE, K.NOT_DATA, id="a login page"),
     pytest.param(Reply(JSON, b"[" * 100_000), K.NOT_DATA, id="a text without a bottom"),
     pytest.param(Reply(JSON, b'["secret"]'), K.NOT_DATA, id="a list"),
     pytest.param(Reply(JSON, b'{"accessToken": "secret", "exp": 1}'), K.NOT_DATA, id="no address"),

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scripted import Reply
-from xet_script import DATA, HUB_TOKEN, JSON, STORE_TOKEN, entry, part, term
+from scripted import DATA, Reply
+from xet_script import HUB_TOKEN, JSON, STORE_TOKEN, entry, part, term
 
 from qwen_fetch.sources import FailureKind
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scripted import Reply, Scripted, fetch
+from scripted import DATA, Reply, Scripted, fetch
 
 from qwen_fetch.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from qwen_fetch.sources import Failure
 
-DATA = bytes(i * 7 % 251 for i in range(1000))
 FILE = RepoFile("vae/shard.safetensors", len(DATA), Digest("sha256", hashlib.sha256(DATA).hexdigest()), "f" * 64)
 CHUNK, STORED = 250, 258  # bytes of each of the four chunks, without and with its header
 SIZE = CHUNK.to_bytes(3, "little")
