@@ -23,7 +23,7 @@ from bench.scenes import SCENES
 from bench.serving import nginx
 from bench.trial import Repo, run_trial
 from bench.upkeep import UPKEEP
-from qwen_fetch.localhub import LocalHub, make_repo
+from qwen_fetch.localhub import make_repo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,8 +99,7 @@ def _repo(work: Path, scale: float, *, sparse: bool) -> Repo:
     folder = work / f"repo-{scale:g}{'-sparse' if sparse else ''}"
     if not folder.exists():
         make_repo(folder, scale=scale, sparse=sparse)
-        LocalHub(folder).close()  # keeps the digests beside it: a cost that is no server's
-    return Repo(folder)
+    return Repo.of(folder)
 
 
 def _write(options: argparse.Namespace, results: Sequence[Result], growth: Sequence[Growth]) -> None:

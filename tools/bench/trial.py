@@ -16,6 +16,7 @@ from bench.peers import Job
 from bench.process import Child, Usage
 from bench.results import Result
 from bench.serving import embedded, fast, fast_xet
+from qwen_fetch.localhub.digests import sha256_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,15 +34,21 @@ _RESTART_PAUSE = 0.2  # seconds between a kill and the next start, as a supervis
 
 @dataclass(frozen=True)
 class Repo:
-    """The made-up repo that everybody fetches."""
+    """The made-up repo that everybody fetches.
+
+    Attributes:
+        folder: Where it is.
+        digests: The sha256 of every file, by its path in the repo.
+    """
 
     folder: Path
+    digests: dict[str, str]
 
-    @cached_property
-    def digests(self) -> dict[str, str]:
-        """The sha256 of every file, by its path in the repo."""
-        paths = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
-        return dict(zip(paths, _sha256([self.folder / path for path in paths]), strict=True))
+    @classmethod
+    def of(cls, folder: Path) -> Repo:
+        """Hash what is in `folder`. It is remembered beside it, and no Hub that serves it has to hash it again."""
+        paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        return cls(folder, sha256_of_all(folder, paths))
 
     @cached_property
     def weight_bytes(self) -> int:
