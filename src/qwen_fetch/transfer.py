@@ -185,24 +185,30 @@ class Transfer:
                 job = self._arrived.get(timeout=_FLUSH_PERIOD)
             except Empty:
                 now = time.monotonic()
-                grown, flushed = (1, now) if now - flushed >= _FLUSH_SECONDS else (_FLUSH_BYTES, flushed)
+                flush = self._flush_grown
+                if now - flushed >= _FLUSH_SECONDS:
+                    flush, flushed = self._flush, now
                 for active in self.schedule.jobs_in(State.ACTIVE):
-                    self._check_one(active, self._flush, grown)
+                    self._check_one(active, flush)
                 continue
             if job is None:
                 return
             self._check_one(job, self._check_file)
 
-    def _check_one(self, job: Job, check: Callable[..., None], *arguments: int) -> None:
+    def _check_one(self, job: Job, check: Callable[[Job], None]) -> None:
         try:
-            check(job, *arguments)
+            check(job)
         except Stopping:
             pass  # no fault of the file
         except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
             self.abandon(self.local_problem(error, str(self.store.partial(job.file))))
 
-    def _flush(self, job: Job, grown: int) -> None:
-        if job.partial is not None and job.partial.unflushed >= grown:
+    def _flush_grown(self, job: Job) -> None:
+        if job.partial is not None and job.partial.unflushed >= _FLUSH_BYTES:
+            self._flush(job)
+
+    def _flush(self, job: Job) -> None:
+        if job.partial is not None and job.partial.unflushed:
             job.partial.flush()  # an error is told to the first who asks, and to nobody later
 
     def _check_file(self, job: Job) -> None:
