@@ -9,7 +9,7 @@ import pytest
 import scripted
 from scripted import DATA, Reply, Scripted
 
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.sources.endpoint import Endpoint
 from qwen_fetch.sources.http import Addresses, HttpSource

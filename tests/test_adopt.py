@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen_fetch import adopt as adopting
-from qwen_fetch.events import Event, Note
+from qwen_fetch.base.events import Event, Note
+from qwen_fetch.base.integrity import Digest
 from qwen_fetch.inspection import filled, received
-from qwen_fetch.integrity import Digest
 from qwen_fetch.material import Material, search
 from qwen_fetch.memory import Memory, survey
 from qwen_fetch.plan import Action, Step, make_plan

@@ -6,8 +6,8 @@ from string import Formatter
 
 import pytest
 
-from qwen_fetch.catalogue import all_kinds, page
-from qwen_fetch.errors import ExitCode, Kind, Problem
+from qwen_fetch.base.catalogue import all_kinds, page
+from qwen_fetch.base.problem import ExitCode, Kind, Problem
 
 
 @pytest.mark.parametrize("kind", all_kinds(), ids=lambda kind: kind.id)
@@ -34,4 +34,4 @@ def test_ids_are_unique() -> None:
 
 def test_the_page_is_up_to_date() -> None:
     written = Path(__file__).parents[1] / "docs" / "problems.md"
-    assert written.read_text(encoding="utf-8") == page(), "run: python -m qwen_fetch.catalogue > docs/problems.md"
+    assert written.read_text(encoding="utf-8") == page(), "run: python -m qwen_fetch.base.catalogue > docs/problems.md"

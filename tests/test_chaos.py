@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qwen_fetch.errors import Problem
-from qwen_fetch.events import Event, Mismatch, Note, Progress
+from qwen_fetch.base.events import Event, Mismatch, Note, Progress
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.settings import Settings
 from qwen_fetch.localhub.content import pseudo_random
 from qwen_fetch.localhub.faults import Fault
 from qwen_fetch.localhub.hub import LocalHub
 from qwen_fetch.routines.download import Download
-from qwen_fetch.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

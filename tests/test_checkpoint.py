@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import OpenHub, Tool
 
-from qwen_fetch.errors import ExitCode, Problem
+from qwen_fetch.base.problem import ExitCode, Problem
+from qwen_fetch.base.settings import Settings
 from qwen_fetch.loading.checkpoint import open_checkpoint
 from qwen_fetch.loading.headers import BadWeights, read_header
-from qwen_fetch.settings import Settings
 
 SHARD = "transformer/diffusion_pytorch_model-00002-of-00009.safetensors"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 4984214160\n"

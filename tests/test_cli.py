@@ -13,11 +13,11 @@ from command import lines_without_traceback
 from conftest import TOOL, Tool
 
 from qwen_fetch import __version__
+from qwen_fetch.base.settings import Settings
 from qwen_fetch.cli import main
 from qwen_fetch.localhub.faults import Fault, Faults
 from qwen_fetch.localhub.hub import LocalHub
 from qwen_fetch.options import make_parser
-from qwen_fetch.settings import Settings
 
 # --- what makes no sense
 

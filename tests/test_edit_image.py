@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, OpenHub, Tool
 from machines import with_gpu
 
-from qwen_fetch.errors import ExitCode
+from qwen_fetch.base.problem import ExitCode
 from qwen_fetch.loading import edit
 from qwen_fetch.loading.edit import main
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from qwen_fetch.errors import ExitCode, Problem
+from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.loading import environment
 from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
 

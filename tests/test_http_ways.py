@@ -15,7 +15,7 @@ import pytest
 from http_script import TOKEN, fetch, part, to
 from scripted import DATA, Reply, Scripted
 
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.sources import Failure, FailureKind
 from qwen_fetch.sources.connection import shown

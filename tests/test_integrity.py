@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qwen_fetch.integrity import Digest, hash_file
+from qwen_fetch.base.integrity import Digest, hash_file
 
 
 def test_git_sha1_is_what_git_calls_a_blob(tmp_path: Path) -> None:

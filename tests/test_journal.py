@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from qwen_fetch import catalogue
-from qwen_fetch.errors import Problem
-from qwen_fetch.events import Attempt, FileProgress, Note, Progress, Retry, Waiting
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.events import Attempt, FileProgress, Note, Progress, Retry, Waiting
+from qwen_fetch.base.problem import Problem
 from qwen_fetch.journal import Journal
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base.integrity import Digest
 from qwen_fetch.locks import BlobLock, holder
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.store import Store

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base.integrity import Digest
 from qwen_fetch.partial import Partial
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.store import first_hole

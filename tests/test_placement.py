@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen_fetch.errors import ExitCode, Problem
+from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.loading.architecture import qwen_image_edit
 from qwen_fetch.loading.hardware import Device, Hardware
 from qwen_fetch.loading.placement import Placement, RuledOut, Strategy, Wishes, choose, ladder

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base.integrity import Digest
 from qwen_fetch.plan import Action, make_plan
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.store import OnDisk

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qwen_fetch import preflight
-from qwen_fetch.errors import Problem
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base.integrity import Digest
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.settings import Settings
 from qwen_fetch.locks import locks_hold
 from qwen_fetch.plan import make_plan
 from qwen_fetch.preflight import check_cache, check_environment, check_room
-from qwen_fetch.settings import Settings
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.store import OnDisk, Store
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from qwen_fetch.events import (
+from qwen_fetch.base.events import (
     Event,
     FileDone,
     FileProgress,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwen_fetch.base.settings import Transport
 from qwen_fetch.retry import Decision, Health, decide, pause
-from qwen_fetch.settings import Transport
 from qwen_fetch.sources import Failure, FailureKind
 
 BOTH: tuple[Transport, ...] = ("xet", "http")

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen_fetch import catalogue, schedule
-from qwen_fetch.errors import Problem
-from qwen_fetch.integrity import Digest
+from qwen_fetch import schedule
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.integrity import Digest
+from qwen_fetch.base.problem import Problem
 from qwen_fetch.job import Job, State, Window
 from qwen_fetch.locks import BlobLock
 from qwen_fetch.plan import Action, Step

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from qwen_fetch.errors import ExitCode, Problem
-from qwen_fetch.settings import Settings
-from qwen_fetch.units import parse_bytes, size_text, time_text
+from qwen_fetch.base.problem import ExitCode, Problem
+from qwen_fetch.base.settings import Settings
+from qwen_fetch.base.units import parse_bytes, size_text, time_text
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_fetch import snapshot
-from qwen_fetch.errors import ExitCode, Problem
+from qwen_fetch.base.integrity import Digest
+from qwen_fetch.base.problem import ExitCode, Problem
+from qwen_fetch.base.settings import Settings
 from qwen_fetch.hub import Hub
-from qwen_fetch.integrity import Digest
 from qwen_fetch.localhub.hub import LocalHub
-from qwen_fetch.settings import Settings
 from qwen_fetch.snapshot import RepoFile, Snapshot
 from qwen_fetch.store import Store
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.store import Leftover, OnDisk, Store, first_hole
 

@@ -9,12 +9,12 @@ from typing import Literal
 
 import pytest
 
-from qwen_fetch.errors import ExitCode, Problem
-from qwen_fetch.events import Event, FileDone, Mismatch, Progress, Retry, Switch
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base.events import Event, FileDone, Mismatch, Progress, Retry, Switch
+from qwen_fetch.base.integrity import Digest
+from qwen_fetch.base.problem import ExitCode, Problem
+from qwen_fetch.base.settings import Settings, Transport
 from qwen_fetch.job import Job, State
 from qwen_fetch.plan import Action, Step
-from qwen_fetch.settings import Settings, Transport
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.sources import Failure, FailureKind, Source
 from qwen_fetch.store import Store

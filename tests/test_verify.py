@@ -10,8 +10,8 @@ from conftest import REPO, SHARD, Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwen_fetch.base.integrity import Digest
 from qwen_fetch.inspection import oddity
-from qwen_fetch.integrity import Digest
 from qwen_fetch.memory import Memory
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.store import Store

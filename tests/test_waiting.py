@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from qwen_fetch.waiting import Aside, call_with_ticks
+from qwen_fetch.base.waiting import Aside, call_with_ticks
 
 
 @pytest.fixture

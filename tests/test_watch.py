@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from qwen_fetch.settings import Settings
+from qwen_fetch.base.settings import Settings
 from qwen_fetch.watch import Watch
 
 

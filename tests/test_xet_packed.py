@@ -8,7 +8,7 @@ from conftest import REPO
 from hf_xet import XetFileInfo, XetSession
 from scripted import fetch
 
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base.integrity import Digest
 from qwen_fetch.localhub import Fault, LocalHub, xet
 from qwen_fetch.localhub.kept import Packing
 from qwen_fetch.snapshot import RepoFile

@@ -15,7 +15,7 @@ import pytest
 from conftest import BIG, REPO, big_repo
 from scripted import fetch
 
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base.integrity import Digest
 from qwen_fetch.localhub import Fault, Faults, LocalHub
 from qwen_fetch.localhub.xet import CHUNK, HEADER, XORB_CONTENT
 from qwen_fetch.snapshot import RepoFile

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scripted import DATA, Reply, Scripted, fetch
 
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.sources.endpoint import Endpoint
 from qwen_fetch.sources.xet import Admission, XetSource

@@ -23,12 +23,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # also runs where the package is not installed
 
-from qwen_fetch.errors import Problem
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.settings import Settings
 from qwen_fetch.loading.architecture import qwen_image_edit
 from qwen_fetch.loading.checkpoint import open_checkpoint
 from qwen_fetch.loading.hardware import EXACT_PINNING, Device, Hardware, available_ram, peak_ram
 from qwen_fetch.loading.placement import Strategy, Wishes, choose, gib
-from qwen_fetch.settings import Settings
 
 TEXT_TOKENS = 1_450  # a prompt and the reference picture
 RAM_SHARE, DISK_SHARE = 0.6, 0.9  # of what is free, for the weights that are written

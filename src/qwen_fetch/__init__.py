@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qwen_fetch.events import Listener
+    from qwen_fetch.base.events import Listener
     from qwen_fetch.loading.loader import load_pipeline
     from qwen_fetch.report import Report
     from qwen_fetch.routines.download import Result
@@ -26,19 +26,19 @@ def download(*, resume: bool = True, force: bool = False, emit: Listener = lambd
     Args:
         resume: Continue partial files; False starts those of the wanted files again.
         force: Fetch again even what is complete.
-        emit: Told what happens; see `qwen_fetch.events`. Called from several threads.
-        settings: The fields of `qwen_fetch.settings.Settings`: repo_id, revision, cache_dir, include,
+        emit: Told what happens; see `qwen_fetch.base.events`. Called from several threads.
+        settings: The fields of `qwen_fetch.base.settings.Settings`: repo_id, revision, cache_dir, include,
             exclude, transport, timeout (s), stall_timeout (s), limit_rate (bytes/s), …
 
     Returns:
         What was done: sizes in bytes, and the snapshot's folder.
 
     Raises:
-        qwen_fetch.errors.Problem: It could not be finished, with what to do; everything received is kept.
+        qwen_fetch.base.problem.Problem: It could not be finished, with what to do; everything received is kept.
     """
+    from qwen_fetch.base.settings import Settings  # noqa: PLC0415
     from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - importing the package costs nothing
     from qwen_fetch.routines.download import Download  # noqa: PLC0415
-    from qwen_fetch.settings import Settings  # noqa: PLC0415
 
     wanted = Settings(**settings)
     try:
@@ -54,10 +54,10 @@ def status(**settings: Any) -> Report:
         settings: As for `download`; of use here are repo_id, revision, cache_dir, include and exclude.
 
     Raises:
-        qwen_fetch.errors.Problem: Nothing is known of this repo on this machine.
+        qwen_fetch.base.problem.Problem: Nothing is known of this repo on this machine.
     """
+    from qwen_fetch.base.settings import Settings  # noqa: PLC0415 - as above
     from qwen_fetch.routines.status import status as look  # noqa: PLC0415
-    from qwen_fetch.settings import Settings  # noqa: PLC0415 - as above
 
     return look(Settings(**settings))
 

@@ -11,19 +11,19 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from qwen_fetch.events import FileDone, Note, Phase
+from qwen_fetch.base.events import FileDone, Note, Phase
+from qwen_fetch.base.parallel import on_all_cores
+from qwen_fetch.base.units import size_text
 from qwen_fetch.locks import BlobLock
 from qwen_fetch.material import usable
-from qwen_fetch.parallel import on_all_cores
 from qwen_fetch.partial import Partial
 from qwen_fetch.plan import Action
-from qwen_fetch.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from qwen_fetch.events import Listener
+    from qwen_fetch.base.events import Listener
     from qwen_fetch.material import Material
     from qwen_fetch.memory import Memory
     from qwen_fetch.plan import Step

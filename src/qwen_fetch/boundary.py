@@ -11,17 +11,17 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import catalogue
-from qwen_fetch.errors import ExitCode, Problem
-from qwen_fetch.units import size_text
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import ExitCode, Problem
+from qwen_fetch.base.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from qwen_fetch.events import Event, Listener
+    from qwen_fetch.base.events import Event, Listener
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.journal import Journal
-    from qwen_fetch.settings import Settings
 
 __all__ = ["attended", "command", "print_json"]
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from qwen_fetch import catalogue
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.events import Phase
+from qwen_fetch.base.problem import ExitCode, Problem
+from qwen_fetch.base.units import size_text, time_text
 from qwen_fetch.boundary import attended, command, print_json
-from qwen_fetch.errors import ExitCode, Problem
-from qwen_fetch.events import Phase
 from qwen_fetch.options import check, make_parser, settings_of
-from qwen_fetch.units import size_text, time_text
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
 
-    from qwen_fetch.events import Listener
+    from qwen_fetch.base.events import Listener
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.report import Report
-    from qwen_fetch.settings import Settings
     from qwen_fetch.store import Leftover, LeftoverKind
 
 __all__ = ["main"]

@@ -10,15 +10,15 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import catalogue
-from qwen_fetch.errors import Problem
-from qwen_fetch.shell import is_switched_on, unset_variable
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.shell import is_switched_on, unset_variable
 from qwen_fetch.sources import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qwen_fetch.settings import Settings
+    from qwen_fetch.base.settings import Settings
 
 __all__ = ["offline_switch", "problem_of"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen_fetch import catalogue
-from qwen_fetch.waiting import call_with_ticks
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.waiting import call_with_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qwen_fetch.errors import Problem
-    from qwen_fetch.settings import Settings
+    from qwen_fetch.base.problem import Problem
+    from qwen_fetch.base.settings import Settings
 
 __all__ = ["explain"]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qwen_fetch.base.events import Phase
+from qwen_fetch.base.problem import ExitCode
+from qwen_fetch.base.settings import DEFAULT_REPO, Settings
 from qwen_fetch.boundary import attended, command, print_json
-from qwen_fetch.errors import ExitCode
-from qwen_fetch.events import Phase
 from qwen_fetch.options import Parser
-from qwen_fetch.settings import DEFAULT_REPO, Settings
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from qwen_fetch.events import Listener
+    from qwen_fetch.base.events import Listener
     from qwen_fetch.routines.repair import Finding
 
 __all__ = ["main"]

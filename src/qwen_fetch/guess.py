@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from qwen_fetch.base.settings import DEFAULT_REPO
 from qwen_fetch.inspection import oddity
 from qwen_fetch.knowntree import KNOWN_TREE
 from qwen_fetch.report import FileReport, FileState, Report
-from qwen_fetch.settings import DEFAULT_REPO
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qwen_fetch.settings import Settings
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.store import Store
 
 __all__ = ["guess"]

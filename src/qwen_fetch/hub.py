@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch.waiting import call_with_ticks
+from qwen_fetch.base.waiting import call_with_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from tqdm.asyncio import tqdm_asyncio
 
-    from qwen_fetch.settings import Settings
+    from qwen_fetch.base.settings import Settings
 
 __all__ = ["Hub"]
 

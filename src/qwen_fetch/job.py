@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qwen_fetch.windows import Gaps
 
 if TYPE_CHECKING:
-    from qwen_fetch.errors import Problem
+    from qwen_fetch.base.problem import Problem
     from qwen_fetch.locks import BlobLock
     from qwen_fetch.partial import Partial
     from qwen_fetch.plan import Step

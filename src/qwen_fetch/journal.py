@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
-from qwen_fetch.events import Progress, Waiting
+from qwen_fetch.base.events import Progress, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qwen_fetch.errors import Problem
-    from qwen_fetch.events import Event
+    from qwen_fetch.base.events import Event
+    from qwen_fetch.base.problem import Problem
 
 __all__ = ["Journal"]
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from qwen_fetch.integrity import hash_file
+from qwen_fetch.base.integrity import hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

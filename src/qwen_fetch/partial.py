@@ -9,7 +9,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from qwen_fetch.integrity import hash_file
+from qwen_fetch.base.integrity import hash_file
 from qwen_fetch.store import first_hole
 
 if TYPE_CHECKING:

@@ -13,18 +13,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qwen_fetch import catalogue
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.shell import set_variable, unset_variable
+from qwen_fetch.base.units import size_text
 from qwen_fetch.diagnosis import offline_switch
-from qwen_fetch.errors import Problem
 from qwen_fetch.locks import locks_hold
-from qwen_fetch.shell import set_variable, unset_variable
-from qwen_fetch.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.plan import Plan
-    from qwen_fetch.settings import Settings
     from qwen_fetch.store import Store
 
 __all__ = ["check_cache", "check_environment", "check_room"]

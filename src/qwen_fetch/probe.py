@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from http.client import HTTPResponse
 
-    from qwen_fetch.settings import Settings
+    from qwen_fetch.base.settings import Settings
 
 __all__ = ["Answer", "Findings", "Reach", "probe"]
 

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from qwen_fetch.events import (
+from qwen_fetch.base.events import (
     Attempt,
     Event,
     FileDone,
@@ -27,7 +27,7 @@ from qwen_fetch.events import (
     Switch,
     Waiting,
 )
-from qwen_fetch.units import size_text, time_text
+from qwen_fetch.base.units import size_text, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

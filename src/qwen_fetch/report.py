@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.plan import Step
-    from qwen_fetch.settings import Settings
     from qwen_fetch.snapshot import RepoFile, Snapshot
     from qwen_fetch.store import Leftover, Store
 

@@ -14,7 +14,7 @@ from qwen_fetch.sources import FailureKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qwen_fetch.settings import Transport
+    from qwen_fetch.base.settings import Transport
     from qwen_fetch.sources import Failure
 
 __all__ = ["RULES", "Decision", "Health", "Rule", "decide", "pause"]

@@ -20,7 +20,7 @@ from qwen_fetch.windows import Gaps
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qwen_fetch.errors import Problem
+    from qwen_fetch.base.problem import Problem
     from qwen_fetch.plan import Step
     from qwen_fetch.store import Store
 

@@ -14,15 +14,15 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import catalogue
-from qwen_fetch.errors import Problem
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.integrity import Digest
+from qwen_fetch.base.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.hub import Hub
-    from qwen_fetch.settings import Settings
     from qwen_fetch.store import Store
 
 __all__ = ["RepoFile", "Snapshot", "cached", "fetch", "select"]

@@ -25,7 +25,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qwen_fetch.shell import is_switched_on
+from qwen_fetch.base.shell import is_switched_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

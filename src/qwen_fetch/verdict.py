@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from qwen_fetch import catalogue
-from qwen_fetch.errors import Problem
-from qwen_fetch.shell import set_variable
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.shell import set_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from qwen_fetch.job import State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.job import Job
     from qwen_fetch.schedule import Schedule
-    from qwen_fetch.settings import Settings
     from qwen_fetch.store import Store
     from qwen_fetch.worker import Worker
 

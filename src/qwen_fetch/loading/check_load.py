@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import catalogue, snapshot
-from qwen_fetch.errors import Problem
-from qwen_fetch.events import Note, Phase
+from qwen_fetch import snapshot
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.events import Note, Phase
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.units import size_text
 from qwen_fetch.loading.checkpoint import download_command, open_checkpoint
 from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.loading.explain_load import explain_load
@@ -25,16 +27,15 @@ from qwen_fetch.loading.weights import COMPONENTS
 from qwen_fetch.report import FileState
 from qwen_fetch.routines.verify import check
 from qwen_fetch.store import Store
-from qwen_fetch.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from qwen_fetch.events import Listener
+    from qwen_fetch.base.events import Listener
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.loading.checkpoint import Checkpoint
     from qwen_fetch.loading.hardware import Hardware
     from qwen_fetch.loading.placement import Placement
-    from qwen_fetch.settings import Settings
 
 __all__ = ["Loadable", "check_load"]
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import catalogue, snapshot
-from qwen_fetch.errors import Problem
+from qwen_fetch import snapshot
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import Problem
 from qwen_fetch.loading.headers import BadWeights, read_header
 from qwen_fetch.loading.weights import COMPONENTS, Component, Weights
 from qwen_fetch.store import Store
@@ -21,8 +22,8 @@ from qwen_fetch.store import Store
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.loading.weights import Tensor
-    from qwen_fetch.settings import Settings
 
 __all__ = ["Checkpoint", "download_command", "open_checkpoint"]
 

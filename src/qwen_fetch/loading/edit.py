@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import __version__, catalogue
-from qwen_fetch.errors import ExitCode, Problem
+from qwen_fetch import __version__
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import ExitCode, Problem
+from qwen_fetch.base.settings import DEFAULT_REPO, Settings
+from qwen_fetch.base.units import time_text
 from qwen_fetch.loading.explain_load import explain_load
 from qwen_fetch.loading.loader import Request, load, plan
 from qwen_fetch.loading.placement import Strategy, Wishes
-from qwen_fetch.settings import DEFAULT_REPO, Settings
-from qwen_fetch.units import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

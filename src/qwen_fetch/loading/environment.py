@@ -10,8 +10,8 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qwen_fetch import catalogue
-from qwen_fetch.errors import Problem
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import Problem
 
 if TYPE_CHECKING:
     from qwen_fetch.loading.weights import Quantization

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen_fetch.errors import Problem
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.units import size_text
 from qwen_fetch.loading.architecture import qwen_image_edit
 from qwen_fetch.loading.checkpoint import open_checkpoint
 from qwen_fetch.loading.hardware import look
 from qwen_fetch.loading.placement import choose
-from qwen_fetch.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from qwen_fetch import catalogue
-from qwen_fetch.errors import Problem
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.settings import DEFAULT_REPO, Settings
+from qwen_fetch.base.units import time_text
 from qwen_fetch.loading.checkpoint import download_command, open_checkpoint
 from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.loading.hardware import EXACT_PINNING, Hardware, look, look_with_torch, peak_ram
 from qwen_fetch.loading.placement import Placement, Wishes, choose, gib
 from qwen_fetch.loading.reading import read_ahead
-from qwen_fetch.settings import DEFAULT_REPO, Settings
-from qwen_fetch.units import time_text
 
 if TYPE_CHECKING:
     import torch

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from qwen_fetch import catalogue
-from qwen_fetch.errors import Problem
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

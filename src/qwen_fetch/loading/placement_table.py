@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen_fetch.errors import Problem
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.settings import DEFAULT_REPO
 from qwen_fetch.loading.architecture import qwen_image_edit
 from qwen_fetch.loading.hardware import MAC_GPU_SHARE, Device, Hardware
 from qwen_fetch.loading.placement import Wishes, choose, gib
-from qwen_fetch.settings import DEFAULT_REPO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from qwen_fetch.store import Leftover, Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from qwen_fetch.settings import Settings
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.store import LeftoverKind
 
 __all__ = ["WHY", "Cleanup", "cleanup", "find", "find_xet"]

@@ -8,18 +8,18 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from qwen_fetch import __version__, snapshot
+from qwen_fetch.base.settings import DEFAULT_REPO
+from qwen_fetch.base.waiting import call_with_ticks
 from qwen_fetch.diagnosis import offline_switch
 from qwen_fetch.probe import probe
-from qwen_fetch.settings import DEFAULT_REPO
 from qwen_fetch.store import Store
 from qwen_fetch.verdict import table, verdict
-from qwen_fetch.waiting import call_with_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from qwen_fetch.errors import Problem
-    from qwen_fetch.settings import Settings
+    from qwen_fetch.base.problem import Problem
+    from qwen_fetch.base.settings import Settings
 
 __all__ = ["diagnose"]
 

@@ -6,11 +6,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qwen_fetch import catalogue, snapshot
+from qwen_fetch import snapshot
 from qwen_fetch.adopt import adopt
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Retry, Started
+from qwen_fetch.base.problem import ExitCode, Problem
+from qwen_fetch.base.shell import unset_variable
+from qwen_fetch.base.waiting import Aside
 from qwen_fetch.diagnosis import problem_of
-from qwen_fetch.errors import ExitCode, Problem
-from qwen_fetch.events import FileDone, Note, Phase, Progress, Retry, Started
 from qwen_fetch.explain import explain
 from qwen_fetch.hub import Hub
 from qwen_fetch.material import search
@@ -19,19 +22,17 @@ from qwen_fetch.plan import Action, make_plan
 from qwen_fetch.preflight import check_cache, check_environment, check_room
 from qwen_fetch.report import make_report
 from qwen_fetch.retry import pause
-from qwen_fetch.shell import unset_variable
 from qwen_fetch.store import Store
 from qwen_fetch.transfer import Transfer
-from qwen_fetch.waiting import Aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from qwen_fetch.events import Event, Listener
+    from qwen_fetch.base.events import Event, Listener
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.plan import Plan, Step
     from qwen_fetch.report import Report
-    from qwen_fetch.settings import Settings
     from qwen_fetch.snapshot import RepoFile, Snapshot
 
 __all__ = ["Download", "Result"]

@@ -18,22 +18,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import qwen_fetch
-from qwen_fetch import catalogue
-from qwen_fetch.errors import Problem
-from qwen_fetch.integrity import Digest
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.integrity import Digest
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.settings import DEFAULT_REPO
+from qwen_fetch.base.units import size_text
 from qwen_fetch.localhub.content import make_repo
 from qwen_fetch.localhub.faults import Fault, Faults
 from qwen_fetch.localhub.hub import LocalHub
 from qwen_fetch.locks import BlobLock
-from qwen_fetch.settings import DEFAULT_REPO
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.store import Store
-from qwen_fetch.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from qwen_fetch.settings import Settings
+    from qwen_fetch.base.settings import Settings
 
 __all__ = ["self_test"]
 

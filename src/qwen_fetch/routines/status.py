@@ -6,17 +6,18 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qwen_fetch import catalogue, snapshot
-from qwen_fetch.errors import Problem
+from qwen_fetch import snapshot
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.units import size_text
 from qwen_fetch.report import FileState, make_report
 from qwen_fetch.store import Store
-from qwen_fetch.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.report import FileReport, Report
-    from qwen_fetch.settings import Settings
 
 __all__ = ["status", "status_lines"]
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qwen_fetch import snapshot
+from qwen_fetch.base.events import Note, Phase
+from qwen_fetch.base.parallel import on_all_cores
+from qwen_fetch.base.problem import ExitCode
 from qwen_fetch.diagnosis import problem_of
-from qwen_fetch.errors import ExitCode
-from qwen_fetch.events import Note, Phase
 from qwen_fetch.hub import Hub
 from qwen_fetch.memory import Memory
-from qwen_fetch.parallel import on_all_cores
 from qwen_fetch.report import make_report
 from qwen_fetch.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qwen_fetch.events import Listener
+    from qwen_fetch.base.events import Listener
+    from qwen_fetch.base.settings import Settings
     from qwen_fetch.report import Report
-    from qwen_fetch.settings import Settings
     from qwen_fetch.snapshot import RepoFile, Snapshot
 
 __all__ = ["check", "listing", "verify"]

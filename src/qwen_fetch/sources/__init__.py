@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from qwen_fetch.settings import Transport
+    from qwen_fetch.base.settings import Transport
     from qwen_fetch.snapshot import RepoFile
 
 __all__ = ["Failure", "FailureKind", "Source", "piece_size"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen_fetch import catalogue
-from qwen_fetch.errors import Problem
-from qwen_fetch.shell import is_switched_on
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.shell import is_switched_on
 from qwen_fetch.sources.endpoint import Endpoint
 from qwen_fetch.sources.http import Addresses, HttpSource
 from qwen_fetch.sources.xet import Admission, XetSource
@@ -14,7 +14,7 @@ from qwen_fetch.sources.xet import Admission, XetSource
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qwen_fetch.settings import Settings, Transport
+    from qwen_fetch.base.settings import Settings, Transport
     from qwen_fetch.snapshot import RepoFile
     from qwen_fetch.sources import Source
 

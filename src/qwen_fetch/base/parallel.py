@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from qwen_fetch.events import Progress
+from qwen_fetch.base.events import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from qwen_fetch.events import Listener
+    from qwen_fetch.base.events import Listener
 
 __all__ = ["on_all_cores"]
 

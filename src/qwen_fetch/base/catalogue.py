@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from qwen_fetch.errors import ExitCode, Kind
+from qwen_fetch.base.problem import ExitCode, Kind
 
 __all__ = ["all_kinds", "page"]
 
@@ -415,7 +415,7 @@ def page() -> str:
         "# What can go wrong",
         "",
         "Every message of the program is one of these; `[id]` stands at the end of its first line. Words in braces",
-        "are filled in. Made by `python -m qwen_fetch.catalogue > docs/problems.md`.",
+        "are filled in. Made by `python -m qwen_fetch.base.catalogue > docs/problems.md`.",
     ]
     for kind in all_kinds():
         lines += ["", f"## {kind.id}", "", f"Exit code {int(kind.exit_code)}. {kind.what}"]

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from qwen_fetch import catalogue
-from qwen_fetch.errors import Problem
-from qwen_fetch.shell import quoted
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.shell import quoted
 
 __all__ = ["DEFAULT_REPO", "Settings", "Transport", "TransportChoice"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qwen_fetch.settings import Transport
+    from qwen_fetch.base.settings import Transport
 
 __all__ = [
     "Attempt",

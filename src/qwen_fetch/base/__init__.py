@@ -1,0 +1,1 @@
+"""Values that everybody speaks in: it knows nothing of the rest."""
