@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from qwen_fetch import adopt as adopting
 from qwen_fetch.base.events import Event, Note
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.inspection import filled, received
-from qwen_fetch.material import Material, search
-from qwen_fetch.memory import Memory, survey
+from qwen_fetch.cache.inspection import filled, received
+from qwen_fetch.cache.material import Material, search
+from qwen_fetch.cache.memory import Memory, survey
+from qwen_fetch.cache.store import OnDisk, Store
 from qwen_fetch.plan import Action, Step, make_plan
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.store import OnDisk, Store
 
 BOTH = pytest.mark.parametrize("xet", [True, False], ids=["xet", "http"])
 MB = 1_000_000

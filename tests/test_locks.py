@@ -10,9 +10,9 @@ import filelock
 import pytest
 
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.locks import BlobLock, holder
+from qwen_fetch.cache.locks import BlobLock, holder
+from qwen_fetch.cache.store import Store
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.store import Store
 
 FILE = RepoFile("shard", 100, Digest("sha256", "a" * 64))
 HOLD = """
@@ -143,7 +143,7 @@ def test_a_file_system_without_locks_gets_the_soft_kind(store: Store, monkeypatc
         def _acquire(self) -> None:
             raise NotImplementedError("FileSystem does not appear to support flock")
 
-    monkeypatch.setattr("qwen_fetch.locks.FileLock", NoFlock)
+    monkeypatch.setattr("qwen_fetch.cache.locks.FileLock", NoFlock)
     first, second = BlobLock(store, FILE), BlobLock(store, FILE)
     assert first.take()
     assert not second.take()

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.partial import Partial
+from qwen_fetch.cache.partial import Partial
+from qwen_fetch.cache.store import first_hole
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.store import first_hole
 
 DATA = bytes(i * 31 % 251 for i in range(5000))
 

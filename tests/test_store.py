@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from qwen_fetch.base.integrity import Digest
+from qwen_fetch.cache.store import Leftover, OnDisk, Store, first_hole
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.store import Leftover, OnDisk, Store, first_hole
 
 COMMIT = "c" * 40
 SHARD = RepoFile("vae/shard.safetensors", 100, Digest("sha256", "a" * 64))

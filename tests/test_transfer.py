@@ -13,11 +13,11 @@ from qwen_fetch.base.events import Event, FileDone, Mismatch, Progress, Retry, S
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import Settings, Transport
+from qwen_fetch.cache.store import Store
 from qwen_fetch.job import Job, State
 from qwen_fetch.plan import Action, Step
 from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.sources import Failure, FailureKind, Source
-from qwen_fetch.store import Store
 from qwen_fetch.transfer import Transfer
 
 COMMIT = "c" * 40
@@ -297,7 +297,7 @@ def test_what_has_grown_is_flushed_meanwhile_and_its_error_told(
 
     monkeypatch.setattr("qwen_fetch.transfer._FLUSH_PERIOD", 0.01)
     monkeypatch.setattr(f"qwen_fetch.transfer.{limit}", 1)
-    monkeypatch.setattr("qwen_fetch.partial.os.fsync", full)
+    monkeypatch.setattr("qwen_fetch.cache.partial.os.fsync", full)
     bench = Bench(tmp_path, [file_of("a", 5000)], {"http": serve}, max_workers=1)
     with pytest.raises(Problem) as caught:
         bench.transfer.run()

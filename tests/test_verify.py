@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.inspection import oddity
-from qwen_fetch.memory import Memory
+from qwen_fetch.cache.inspection import oddity
+from qwen_fetch.cache.memory import Memory
+from qwen_fetch.cache.store import Store
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from qwen_fetch.base.events import FileDone, Note, Phase
 from qwen_fetch.base.parallel import on_all_cores
 from qwen_fetch.base.units import size_text
-from qwen_fetch.locks import BlobLock
-from qwen_fetch.material import usable
-from qwen_fetch.partial import Partial
+from qwen_fetch.cache.locks import BlobLock
+from qwen_fetch.cache.material import usable
+from qwen_fetch.cache.partial import Partial
 from qwen_fetch.plan import Action
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qwen_fetch.base.events import Listener
-    from qwen_fetch.material import Material
-    from qwen_fetch.memory import Memory
+    from qwen_fetch.cache.material import Material
+    from qwen_fetch.cache.memory import Memory
+    from qwen_fetch.cache.store import Store
     from qwen_fetch.plan import Step
-    from qwen_fetch.store import Store
 
 __all__ = ["adopt"]
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from qwen_fetch.base.events import Listener
     from qwen_fetch.base.settings import Settings
+    from qwen_fetch.cache.store import Leftover, LeftoverKind
     from qwen_fetch.report import Report
-    from qwen_fetch.store import Leftover, LeftoverKind
 
 __all__ = ["main"]
 

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base.settings import DEFAULT_REPO
-from qwen_fetch.inspection import oddity
+from qwen_fetch.cache.inspection import oddity
 from qwen_fetch.knowntree import KNOWN_TREE
 from qwen_fetch.report import FileReport, FileState, Report
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qwen_fetch.base.settings import Settings
-    from qwen_fetch.store import Store
+    from qwen_fetch.cache.store import Store
 
 __all__ = ["guess"]
 

@@ -10,8 +10,8 @@ from qwen_fetch.windows import Gaps
 
 if TYPE_CHECKING:
     from qwen_fetch.base.problem import Problem
-    from qwen_fetch.locks import BlobLock
-    from qwen_fetch.partial import Partial
+    from qwen_fetch.cache.locks import BlobLock
+    from qwen_fetch.cache.partial import Partial
     from qwen_fetch.plan import Step
     from qwen_fetch.snapshot import RepoFile
 

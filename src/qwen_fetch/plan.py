@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from qwen_fetch.material import Material
+    from qwen_fetch.cache.material import Material
+    from qwen_fetch.cache.store import OnDisk
     from qwen_fetch.snapshot import RepoFile
-    from qwen_fetch.store import OnDisk
 
 __all__ = ["Action", "Plan", "Step", "decide", "make_plan"]
 

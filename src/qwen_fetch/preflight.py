@@ -17,15 +17,15 @@ from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.shell import set_variable, unset_variable
 from qwen_fetch.base.units import size_text
+from qwen_fetch.cache.locks import locks_hold
 from qwen_fetch.diagnosis import offline_switch
-from qwen_fetch.locks import locks_hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qwen_fetch.base.settings import Settings
+    from qwen_fetch.cache.store import Store
     from qwen_fetch.plan import Plan
-    from qwen_fetch.store import Store
 
 __all__ = ["check_cache", "check_environment", "check_room"]
 

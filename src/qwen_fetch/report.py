@@ -7,8 +7,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch.inspection import oddity
-from qwen_fetch.memory import Memory, survey
+from qwen_fetch.cache.inspection import oddity
+from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.plan import Action, decide
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qwen_fetch.base.settings import Settings
+    from qwen_fetch.cache.store import Leftover, Store
     from qwen_fetch.plan import Step
     from qwen_fetch.snapshot import RepoFile, Snapshot
-    from qwen_fetch.store import Leftover, Store
 
 __all__ = ["FileReport", "FileState", "Report", "make_report"]
 

@@ -11,9 +11,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from qwen_fetch.cache.locks import BlobLock
+from qwen_fetch.cache.partial import Partial
 from qwen_fetch.job import Job, State, Window
-from qwen_fetch.locks import BlobLock
-from qwen_fetch.partial import Partial
 from qwen_fetch.plan import Action
 from qwen_fetch.windows import Gaps
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from qwen_fetch.base.problem import Problem
+    from qwen_fetch.cache.store import Store
     from qwen_fetch.plan import Step
-    from qwen_fetch.store import Store
 
 __all__ = ["Schedule"]
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from qwen_fetch.base.settings import Settings
+    from qwen_fetch.cache.store import Store
     from qwen_fetch.hub import Hub
-    from qwen_fetch.store import Store
 
 __all__ = ["RepoFile", "Snapshot", "cached", "fetch", "select"]
 

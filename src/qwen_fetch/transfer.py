@@ -15,9 +15,9 @@ from qwen_fetch.base import catalogue
 from qwen_fetch.base.events import FileDone, FileProgress, Mismatch, Progress, Waiting
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
+from qwen_fetch.cache.locks import holder
 from qwen_fetch.diagnosis import problem_of
 from qwen_fetch.job import Job, State
-from qwen_fetch.locks import holder
 from qwen_fetch.ratelimit import RateLimit
 from qwen_fetch.retry import Health
 from qwen_fetch.schedule import Schedule
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from qwen_fetch.base.events import Listener
     from qwen_fetch.base.settings import Settings, Transport
-    from qwen_fetch.partial import Partial
+    from qwen_fetch.cache.partial import Partial
+    from qwen_fetch.cache.store import Store
     from qwen_fetch.plan import Step
     from qwen_fetch.sources import Source
-    from qwen_fetch.store import Store
 
 __all__ = ["Transfer"]
 

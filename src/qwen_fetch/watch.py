@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qwen_fetch.base.settings import Settings
+    from qwen_fetch.cache.store import Store
     from qwen_fetch.job import Job
     from qwen_fetch.schedule import Schedule
-    from qwen_fetch.store import Store
     from qwen_fetch.worker import Worker
 
 __all__ = ["Watch"]

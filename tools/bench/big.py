@@ -17,12 +17,12 @@ from unittest.mock import patch
 from bench.process import run
 from qwen_fetch import schedule
 from qwen_fetch.base.settings import Settings
+from qwen_fetch.cache.store import Store
 from qwen_fetch.job import State
 from qwen_fetch.plan import make_plan
 from qwen_fetch.report import make_report
 from qwen_fetch.schedule import Schedule
 from qwen_fetch.snapshot import cached
-from qwen_fetch.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

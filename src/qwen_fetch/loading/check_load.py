@@ -17,6 +17,7 @@ from qwen_fetch.base import catalogue
 from qwen_fetch.base.events import Note, Phase
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
+from qwen_fetch.cache.store import Store
 from qwen_fetch.loading.checkpoint import download_command, open_checkpoint
 from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.loading.explain_load import explain_load
@@ -26,7 +27,6 @@ from qwen_fetch.loading.placement import Wishes, choose
 from qwen_fetch.loading.weights import COMPONENTS
 from qwen_fetch.report import FileState
 from qwen_fetch.routines.verify import check
-from qwen_fetch.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

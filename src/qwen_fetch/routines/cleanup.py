@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from qwen_fetch.store import Leftover, Store
+from qwen_fetch.cache.store import Leftover, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from qwen_fetch.base.settings import Settings
-    from qwen_fetch.store import LeftoverKind
+    from qwen_fetch.cache.store import LeftoverKind
 
 __all__ = ["WHY", "Cleanup", "cleanup", "find", "find_xet"]
 

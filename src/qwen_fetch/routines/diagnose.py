@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from qwen_fetch import __version__, snapshot
 from qwen_fetch.base.settings import DEFAULT_REPO
 from qwen_fetch.base.waiting import call_with_ticks
+from qwen_fetch.cache.store import Store
 from qwen_fetch.diagnosis import offline_switch
 from qwen_fetch.probe import probe
-from qwen_fetch.store import Store
 from qwen_fetch.verdict import table, verdict
 
 if TYPE_CHECKING:

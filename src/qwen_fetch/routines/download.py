@@ -13,16 +13,16 @@ from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Retry, Start
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.shell import unset_variable
 from qwen_fetch.base.waiting import Aside
+from qwen_fetch.cache.material import search
+from qwen_fetch.cache.memory import Memory, survey
+from qwen_fetch.cache.store import Store
 from qwen_fetch.diagnosis import problem_of
 from qwen_fetch.explain import explain
 from qwen_fetch.hub import Hub
-from qwen_fetch.material import search
-from qwen_fetch.memory import Memory, survey
 from qwen_fetch.plan import Action, make_plan
 from qwen_fetch.preflight import check_cache, check_environment, check_room
 from qwen_fetch.report import make_report
 from qwen_fetch.retry import pause
-from qwen_fetch.store import Store
 from qwen_fetch.transfer import Transfer
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from qwen_fetch import snapshot
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
+from qwen_fetch.cache.store import Store
 from qwen_fetch.report import FileState, make_report
-from qwen_fetch.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -8,11 +8,11 @@ from qwen_fetch import snapshot
 from qwen_fetch.base.events import Note, Phase
 from qwen_fetch.base.parallel import on_all_cores
 from qwen_fetch.base.problem import ExitCode
+from qwen_fetch.cache.memory import Memory
+from qwen_fetch.cache.store import Store
 from qwen_fetch.diagnosis import problem_of
 from qwen_fetch.hub import Hub
-from qwen_fetch.memory import Memory
 from qwen_fetch.report import make_report
-from qwen_fetch.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from filelock import BaseFileLock
 
+    from qwen_fetch.cache.store import Store
     from qwen_fetch.snapshot import RepoFile
-    from qwen_fetch.store import Store
 
 __all__ = ["BlobLock", "holder", "locks_hold"]
 

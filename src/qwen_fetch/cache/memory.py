@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from qwen_fetch.cache.store import OnDisk, Store
     from qwen_fetch.snapshot import RepoFile
-    from qwen_fetch.store import OnDisk, Store
 
 __all__ = ["Memory", "Read", "survey"]
 

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from qwen_fetch.base.integrity import hash_file
-from qwen_fetch.store import first_hole
+from qwen_fetch.cache.store import first_hole
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qwen_fetch.inspection import can_begin, filled, received
+from qwen_fetch.cache.inspection import can_begin, filled, received
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from qwen_fetch.cache.store import OnDisk, Store
     from qwen_fetch.snapshot import RepoFile
-    from qwen_fetch.store import OnDisk, Store
 
 __all__ = ["Material", "search", "usable"]
 
