@@ -11,13 +11,13 @@ from scripted import DATA, Reply, Scripted
 
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.sources.endpoint import Endpoint
-from qwen_fetch.sources.http import Addresses, HttpSource
+from qwen_fetch.transport.endpoint import Endpoint
+from qwen_fetch.transport.http import Addresses, HttpSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qwen_fetch.sources import Failure
+    from qwen_fetch.transport.source import Failure
 
 FILE = RepoFile("vae/shard 1.safetensors", len(DATA), Digest("sha256", hashlib.sha256(DATA).hexdigest()))
 TOKEN = "hf_made_up"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Self
 
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.sources import Failure, Source
+from qwen_fetch.transport.source import Failure, Source
 
 DATA = bytes(i * 7 % 251 for i in range(1000))  # the file that the scripts are about
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lz4.frame import compress
 
-from qwen_fetch.sources.chunks import Chunks, MalformedError
+from qwen_fetch.transport.chunks import Chunks, MalformedError
 
 AS_IT_IS, LZ4, GROUPED = range(3)
 LIMIT = 512 << 10  # of a packed chunk, and of what it holds: four times what the protocol allows

@@ -10,10 +10,10 @@ import pytest
 from http_script import fetch, part
 from scripted import DATA, LOGIN_PAGE, Reply, Scripted
 
-from qwen_fetch.sources import FailureKind
+from qwen_fetch.transport.source import FailureKind
 
 if TYPE_CHECKING:
-    from qwen_fetch.sources.http import HttpSource
+    from qwen_fetch.transport.http import HttpSource
 
 K = FailureKind
 

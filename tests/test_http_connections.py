@@ -11,12 +11,12 @@ import pytest
 from http_script import FILE, fetch, open_source, part, to
 from scripted import DATA, Reply, Scripted
 
-from qwen_fetch.sources import Failure, FailureKind
+from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
     import socket
 
-    from qwen_fetch.sources.http import HttpSource
+    from qwen_fetch.transport.http import HttpSource
 
 K = FailureKind
 

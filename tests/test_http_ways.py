@@ -17,15 +17,15 @@ from scripted import DATA, Reply, Scripted
 
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.sources import Failure, FailureKind
-from qwen_fetch.sources.connection import shown
-from qwen_fetch.sources.endpoint import Endpoint
+from qwen_fetch.transport.connection import shown
+from qwen_fetch.transport.endpoint import Endpoint
+from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from qwen_fetch.sources.http import HttpSource
+    from qwen_fetch.transport.http import HttpSource
 
 K = FailureKind
 

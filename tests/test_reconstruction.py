@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qwen_fetch.sources.reconstruction import Run, runs
+from qwen_fetch.transport.reconstruction import Run, runs
 
 ABSENT = object()
 

@@ -17,8 +17,8 @@ from qwen_fetch.cache.store import Store
 from qwen_fetch.job import Job, State
 from qwen_fetch.plan import Action, Step
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.sources import Failure, FailureKind, Source
 from qwen_fetch.transfer import Transfer
+from qwen_fetch.transport.source import Failure, FailureKind, Source
 
 COMMIT = "c" * 40
 K = FailureKind

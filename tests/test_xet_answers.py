@@ -9,7 +9,7 @@ import pytest
 from scripted import DATA, LOGIN_PAGE, Reply
 from xet_script import CHUNK, JSON, XORB, entry, part, term
 
-from qwen_fetch.sources import FailureKind
+from qwen_fetch.transport.source import FailureKind
 
 if TYPE_CHECKING:
     from xet_script import Place

@@ -12,9 +12,9 @@ from qwen_fetch.base.integrity import Digest
 from qwen_fetch.localhub import Fault, LocalHub, xet
 from qwen_fetch.localhub.kept import Packing
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.sources import FailureKind
-from qwen_fetch.sources.endpoint import Endpoint
-from qwen_fetch.sources.xet import Admission, XetSource
+from qwen_fetch.transport.endpoint import Endpoint
+from qwen_fetch.transport.source import FailureKind
+from qwen_fetch.transport.xet import Admission, XetSource
 
 PATH = "weights.safetensors"
 

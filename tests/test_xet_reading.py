@@ -9,7 +9,7 @@ import pytest
 from scripted import DATA, Reply
 from xet_script import HUB_TOKEN, JSON, STORE_TOKEN, entry, part, term
 
-from qwen_fetch.sources import FailureKind
+from qwen_fetch.transport.source import FailureKind
 
 if TYPE_CHECKING:
     from xet_script import Place
@@ -103,7 +103,7 @@ def test_hosts_that_close_after_each_answer_are_connected_to_again(place: Place)
 )
 def test_how_long_a_token_is_used(place: Place, monkeypatch: pytest.MonkeyPatch, lasts: float, used: float) -> None:
     clock: Any = SimpleNamespace(now=50.0, time=lambda: 1e9, monotonic=lambda: clock.now)
-    monkeypatch.setattr("qwen_fetch.sources.xet.time", clock)
+    monkeypatch.setattr("qwen_fetch.transport.xet.time", clock)
     place.hub.always = place.token(exp=1e9 + lasts)
     asked = []
     for passed in (0, 0, used - 1, used + 1, used + 2):

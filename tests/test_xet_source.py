@@ -19,9 +19,9 @@ from qwen_fetch.base.integrity import Digest
 from qwen_fetch.localhub import Fault, Faults, LocalHub
 from qwen_fetch.localhub.xet import CHUNK, HEADER, XORB_CONTENT
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.sources import FailureKind, piece_size
-from qwen_fetch.sources.endpoint import Endpoint
-from qwen_fetch.sources.xet import Admission, XetSource
+from qwen_fetch.transport.endpoint import Endpoint
+from qwen_fetch.transport.source import FailureKind, piece_size
+from qwen_fetch.transport.xet import Admission, XetSource
 
 if TYPE_CHECKING:
     from pathlib import Path

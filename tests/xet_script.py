@@ -13,13 +13,13 @@ from scripted import DATA, Reply, Scripted, fetch
 
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.snapshot import RepoFile
-from qwen_fetch.sources.endpoint import Endpoint
-from qwen_fetch.sources.xet import Admission, XetSource
+from qwen_fetch.transport.endpoint import Endpoint
+from qwen_fetch.transport.xet import Admission, XetSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qwen_fetch.sources import Failure
+    from qwen_fetch.transport.source import Failure
 
 FILE = RepoFile("vae/shard.safetensors", len(DATA), Digest("sha256", hashlib.sha256(DATA).hexdigest()), "f" * 64)
 CHUNK, STORED = 250, 258  # bytes of each of the four chunks, without and with its header

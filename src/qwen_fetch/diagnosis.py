@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.shell import is_switched_on, unset_variable
-from qwen_fetch.sources import Failure, FailureKind
+from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from qwen_fetch.certificates import issuer_of
-from qwen_fetch.sources.connection import connect, proxy_for, shown
+from qwen_fetch.transport.connection import connect, proxy_for, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

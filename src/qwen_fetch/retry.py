@@ -9,13 +9,13 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qwen_fetch.sources import FailureKind
+from qwen_fetch.transport.source import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qwen_fetch.base.settings import Transport
-    from qwen_fetch.sources import Failure
+    from qwen_fetch.transport.source import Failure
 
 __all__ = ["RULES", "Decision", "Health", "Rule", "decide", "pause"]
 

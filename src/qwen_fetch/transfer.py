@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from qwen_fetch.cache.partial import Partial
     from qwen_fetch.cache.store import Store
     from qwen_fetch.plan import Step
-    from qwen_fetch.sources import Source
+    from qwen_fetch.transport.source import Source
 
 __all__ = ["Transfer"]
 

@@ -216,7 +216,7 @@ class Download:
         aside = Aside(lambda: self._fetch_small(commit, small))
         received = 0
         if large:
-            from qwen_fetch.sources.choice import make_sources  # noqa: PLC0415 - not for `--status-only`
+            from qwen_fetch.transport.choice import make_sources  # noqa: PLC0415 - not for `--status-only`
 
             sources = make_sources(self.settings, self._hub.token, commit, [step.file for step in large])
             transfer = Transfer(self.settings, self.store, commit, large, sources, self._emit)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.shell import is_switched_on
-from qwen_fetch.sources.endpoint import Endpoint
-from qwen_fetch.sources.http import Addresses, HttpSource
-from qwen_fetch.sources.xet import Admission, XetSource
+from qwen_fetch.transport.endpoint import Endpoint
+from qwen_fetch.transport.http import Addresses, HttpSource
+from qwen_fetch.transport.xet import Admission, XetSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from qwen_fetch.base.settings import Settings, Transport
     from qwen_fetch.snapshot import RepoFile
-    from qwen_fetch.sources import Source
+    from qwen_fetch.transport.source import Source
 
 __all__ = ["make_sources"]
 

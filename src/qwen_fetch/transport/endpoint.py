@@ -5,9 +5,9 @@ from __future__ import annotations
 from http.client import HTTPException
 from urllib.parse import urljoin, urlsplit
 
-from qwen_fetch.sources import Failure, FailureKind
-from qwen_fetch.sources.answers import fail, fail_to_connect
-from qwen_fetch.sources.connection import HEADERS, connect, origin, target
+from qwen_fetch.transport.answers import fail, fail_to_connect
+from qwen_fetch.transport.connection import HEADERS, connect, origin, target
+from qwen_fetch.transport.source import Failure, FailureKind
 
 __all__ = ["Endpoint"]
 

@@ -13,18 +13,18 @@ import time
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from qwen_fetch.sources import Failure, FailureKind, piece_size
-from qwen_fetch.sources.answers import check_data, fail, reason, stated_range
-from qwen_fetch.sources.chunks import Chunks, MalformedError
-from qwen_fetch.sources.connection import HEADERS, Connection
-from qwen_fetch.sources.reconstruction import runs
+from qwen_fetch.transport.answers import check_data, fail, reason, stated_range
+from qwen_fetch.transport.chunks import Chunks, MalformedError
+from qwen_fetch.transport.connection import HEADERS, Connection
+from qwen_fetch.transport.reconstruction import runs
+from qwen_fetch.transport.source import Failure, FailureKind, piece_size
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from qwen_fetch.snapshot import RepoFile
-    from qwen_fetch.sources.endpoint import Endpoint
-    from qwen_fetch.sources.reconstruction import Run
+    from qwen_fetch.transport.endpoint import Endpoint
+    from qwen_fetch.transport.reconstruction import Run
 
 __all__ = ["Admission", "XetSource"]
 

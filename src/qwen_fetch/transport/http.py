@@ -6,16 +6,16 @@ import threading
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
 
-from qwen_fetch.sources import Failure, FailureKind, piece_size
-from qwen_fetch.sources.answers import check_data, stated_range
-from qwen_fetch.sources.connection import Connection
+from qwen_fetch.transport.answers import check_data, stated_range
+from qwen_fetch.transport.connection import Connection
+from qwen_fetch.transport.source import Failure, FailureKind, piece_size
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from http.client import HTTPResponse
 
     from qwen_fetch.snapshot import RepoFile
-    from qwen_fetch.sources.endpoint import Endpoint
+    from qwen_fetch.transport.endpoint import Endpoint
 
 __all__ = ["Addresses", "HttpSource"]
 

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from http.client import InvalidURL
 from typing import TYPE_CHECKING, NoReturn
 
-from qwen_fetch.sources import Failure, FailureKind
+from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse

@@ -18,8 +18,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from qwen_fetch import __version__
-from qwen_fetch.sources import Failure, FailureKind
-from qwen_fetch.sources.answers import fail_to_connect, reason
+from qwen_fetch.transport.answers import fail_to_connect, reason
+from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
