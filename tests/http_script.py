@@ -10,7 +10,7 @@ import scripted
 from scripted import DATA, Reply, Scripted
 
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.snapshot import RepoFile
+from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.transport.endpoint import Endpoint
 from qwen_fetch.transport.http import Addresses, HttpSource
 

@@ -24,8 +24,8 @@ from qwen_fetch.cache.inspection import filled, received
 from qwen_fetch.cache.material import Material, search
 from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.cache.store import OnDisk, Store
+from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.plan import Action, Step, make_plan
-from qwen_fetch.snapshot import RepoFile
 
 BOTH = pytest.mark.parametrize("xet", [True, False], ids=["xet", "http"])
 MB = 1_000_000

@@ -22,10 +22,10 @@ from conftest import TOOL
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
 from qwen_fetch.job import State
+from qwen_fetch.listing.snapshot import cached
 from qwen_fetch.localhub.faults import Fault, Faults
 from qwen_fetch.plan import make_plan
 from qwen_fetch.schedule import Schedule
-from qwen_fetch.snapshot import cached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ import pytest
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.cache.locks import BlobLock, holder
 from qwen_fetch.cache.store import Store
-from qwen_fetch.snapshot import RepoFile
+from qwen_fetch.listing.snapshot import RepoFile
 
 FILE = RepoFile("shard", 100, Digest("sha256", "a" * 64))
 HOLD = """

@@ -7,9 +7,9 @@ import pytest
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
+from qwen_fetch.listing.snapshot import RepoFile, Snapshot
 from qwen_fetch.report import FileState, make_report
 from qwen_fetch.routines.status import status_lines
-from qwen_fetch.snapshot import RepoFile, Snapshot
 
 COMMIT = "c" * 40
 FILES = tuple(

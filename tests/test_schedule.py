@@ -22,9 +22,9 @@ from qwen_fetch.base.problem import Problem
 from qwen_fetch.cache.locks import BlobLock
 from qwen_fetch.cache.store import Store
 from qwen_fetch.job import Job, State, Window
+from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.plan import Action, Step
 from qwen_fetch.schedule import Schedule
-from qwen_fetch.snapshot import RepoFile
 
 COMMIT = "c" * 40
 MEMORY, ROOM = 48, 12  # bytes, in the proportion of the real ones

@@ -10,14 +10,14 @@ from huggingface_hub.utils._paths import filter_repo_objects
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen_fetch import snapshot
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
-from qwen_fetch.hub import Hub
+from qwen_fetch.listing import snapshot
+from qwen_fetch.listing.hub import Hub
+from qwen_fetch.listing.snapshot import RepoFile, Snapshot
 from qwen_fetch.localhub.hub import LocalHub
-from qwen_fetch.snapshot import RepoFile, Snapshot
 
 COMMIT = "c" * 40
 GOOD = {"size": 10, "blob_id": "b" * 40, "lfs_sha256": "a" * 64, "xet_hash": "d" * 64}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import OTHER, SHARD, Bench, Tool
 
-from qwen_fetch.knowntree import KNOWN_TREE
+from qwen_fetch.listing.known import KNOWN_TREE
 
 if TYPE_CHECKING:
     from pathlib import Path

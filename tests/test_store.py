@@ -7,7 +7,7 @@ import pytest
 
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.cache.store import Leftover, OnDisk, Store, first_hole
-from qwen_fetch.snapshot import RepoFile
+from qwen_fetch.listing.snapshot import RepoFile
 
 COMMIT = "c" * 40
 SHARD = RepoFile("vae/shard.safetensors", 100, Digest("sha256", "a" * 64))

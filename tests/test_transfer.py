@@ -15,8 +15,8 @@ from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import Settings, Transport
 from qwen_fetch.cache.store import Store
 from qwen_fetch.job import Job, State
+from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.plan import Action, Step
-from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.transfer import Transfer
 from qwen_fetch.transport.source import Failure, FailureKind, Source
 

@@ -14,7 +14,7 @@ from qwen_fetch.base.integrity import Digest
 from qwen_fetch.cache.inspection import oddity
 from qwen_fetch.cache.memory import Memory
 from qwen_fetch.cache.store import Store
-from qwen_fetch.snapshot import RepoFile
+from qwen_fetch.listing.snapshot import RepoFile
 
 if TYPE_CHECKING:
     from pathlib import Path

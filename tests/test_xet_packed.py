@@ -9,9 +9,9 @@ from hf_xet import XetFileInfo, XetSession
 from scripted import fetch
 
 from qwen_fetch.base.integrity import Digest
+from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.localhub import Fault, LocalHub, xet
 from qwen_fetch.localhub.kept import Packing
-from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.transport.endpoint import Endpoint
 from qwen_fetch.transport.source import FailureKind
 from qwen_fetch.transport.xet import Admission, XetSource

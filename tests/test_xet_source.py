@@ -16,9 +16,9 @@ from conftest import BIG, REPO, big_repo
 from scripted import fetch
 
 from qwen_fetch.base.integrity import Digest
+from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.localhub import Fault, Faults, LocalHub
 from qwen_fetch.localhub.xet import CHUNK, HEADER, XORB_CONTENT
-from qwen_fetch.snapshot import RepoFile
 from qwen_fetch.transport.endpoint import Endpoint
 from qwen_fetch.transport.source import FailureKind, piece_size
 from qwen_fetch.transport.xet import Admission, XetSource

@@ -12,7 +12,7 @@ import pytest
 from scripted import DATA, Reply, Scripted, fetch
 
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.snapshot import RepoFile
+from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.transport.endpoint import Endpoint
 from qwen_fetch.transport.xet import Admission, XetSource
 

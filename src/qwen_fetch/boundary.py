@@ -144,8 +144,8 @@ def _journal(path: Path | None) -> Journal | None:
 
 def _interruption(settings: Settings, number: int) -> Problem:
     """What a signal ended, and what is kept."""
-    from qwen_fetch import snapshot  # noqa: PLC0415
     from qwen_fetch.cache.store import Store  # noqa: PLC0415
+    from qwen_fetch.listing import snapshot  # noqa: PLC0415
     from qwen_fetch.report import make_report  # noqa: PLC0415
 
     kept = ""

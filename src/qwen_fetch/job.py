@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from qwen_fetch.base.problem import Problem
     from qwen_fetch.cache.locks import BlobLock
     from qwen_fetch.cache.partial import Partial
+    from qwen_fetch.listing.snapshot import RepoFile
     from qwen_fetch.plan import Step
-    from qwen_fetch.snapshot import RepoFile
 
 __all__ = ["Job", "State", "Window"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from qwen_fetch.cache.material import Material
     from qwen_fetch.cache.store import OnDisk
-    from qwen_fetch.snapshot import RepoFile
+    from qwen_fetch.listing.snapshot import RepoFile
 
 __all__ = ["Action", "Plan", "Step", "decide", "make_plan"]
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Leftover, Store
+    from qwen_fetch.listing.snapshot import RepoFile, Snapshot
     from qwen_fetch.plan import Step
-    from qwen_fetch.snapshot import RepoFile, Snapshot
 
 __all__ = ["FileReport", "FileState", "Report", "make_report"]
 

@@ -19,18 +19,18 @@ from qwen_fetch import schedule
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
 from qwen_fetch.job import State
+from qwen_fetch.listing.snapshot import cached
 from qwen_fetch.plan import make_plan
 from qwen_fetch.report import make_report
 from qwen_fetch.schedule import Schedule
-from qwen_fetch.snapshot import cached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from qwen_fetch.job import Job
+    from qwen_fetch.listing.snapshot import RepoFile
     from qwen_fetch.plan import Step
-    from qwen_fetch.snapshot import RepoFile
 
 __all__ = ["BIG", "COUNTS", "Growth", "cells", "growth_table", "measure_big"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
     from qwen_fetch.cache.store import Store
-    from qwen_fetch.snapshot import RepoFile
+    from qwen_fetch.listing.snapshot import RepoFile
 
 __all__ = ["BlobLock", "holder", "locks_hold"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from qwen_fetch.cache.store import OnDisk, Store
-    from qwen_fetch.snapshot import RepoFile
+    from qwen_fetch.listing.snapshot import RepoFile
 
 __all__ = ["Material", "search", "usable"]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qwen_fetch.cache.store import OnDisk, Store
-    from qwen_fetch.snapshot import RepoFile
+    from qwen_fetch.listing.snapshot import RepoFile
 
 __all__ = ["Memory", "Read", "survey"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qwen_fetch.snapshot import RepoFile
+    from qwen_fetch.listing.snapshot import RepoFile
 
 __all__ = ["Partial"]
 

@@ -30,7 +30,7 @@ from qwen_fetch.base.shell import is_switched_on
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from qwen_fetch.snapshot import RepoFile
+    from qwen_fetch.listing.snapshot import RepoFile
 
 __all__ = ["Leftover", "OnDisk", "Store", "first_hole"]
 

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import snapshot
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.events import Note, Phase
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.store import Store
+from qwen_fetch.listing import snapshot
 from qwen_fetch.loading.checkpoint import download_command, open_checkpoint
 from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.loading.explain_load import explain_load

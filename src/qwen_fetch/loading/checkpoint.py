@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import snapshot
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.cache.store import Store
+from qwen_fetch.listing import snapshot
 from qwen_fetch.loading.headers import BadWeights, read_header
 from qwen_fetch.loading.weights import COMPONENTS, Component, Weights
 

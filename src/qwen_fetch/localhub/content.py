@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from qwen_fetch.knowntree import KNOWN_TREE
+from qwen_fetch.listing.known import KNOWN_TREE
 from qwen_fetch.localhub.smallfiles import small_files, tokenizer_json
 
 REAL_SIZES = {path: size for path, size in KNOWN_TREE.items() if size and path.endswith(".safetensors")}

@@ -7,11 +7,12 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from qwen_fetch import __version__, snapshot
+from qwen_fetch import __version__
 from qwen_fetch.base.settings import DEFAULT_REPO
 from qwen_fetch.base.waiting import call_with_ticks
 from qwen_fetch.cache.store import Store
 from qwen_fetch.diagnosis import offline_switch
+from qwen_fetch.listing import snapshot
 from qwen_fetch.probe import probe
 from qwen_fetch.verdict import table, verdict
 

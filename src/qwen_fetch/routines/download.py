@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qwen_fetch import snapshot
 from qwen_fetch.adopt import adopt
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Retry, Started
@@ -18,7 +17,8 @@ from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.cache.store import Store
 from qwen_fetch.diagnosis import problem_of
 from qwen_fetch.explain import explain
-from qwen_fetch.hub import Hub
+from qwen_fetch.listing import snapshot
+from qwen_fetch.listing.hub import Hub
 from qwen_fetch.plan import Action, make_plan
 from qwen_fetch.preflight import check_cache, check_environment, check_room
 from qwen_fetch.report import make_report
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from qwen_fetch.base.events import Event, Listener
     from qwen_fetch.base.settings import Settings
+    from qwen_fetch.listing.snapshot import RepoFile, Snapshot
     from qwen_fetch.plan import Plan, Step
     from qwen_fetch.report import Report
-    from qwen_fetch.snapshot import RepoFile, Snapshot
 
 __all__ = ["Download", "Result"]
 

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import snapshot
 from qwen_fetch.base.shell import is_switched_on
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.material import search
 from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.cache.store import Store
+from qwen_fetch.listing import snapshot
 from qwen_fetch.plan import Action, make_plan
 from qwen_fetch.report import FileState, make_report
 from qwen_fetch.routines.cleanup import WHY, cleanup
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from qwen_fetch.base.events import Listener
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Leftover
+    from qwen_fetch.listing.snapshot import Snapshot
     from qwen_fetch.plan import Step
     from qwen_fetch.report import FileReport, Report
     from qwen_fetch.routines.download import Result
-    from qwen_fetch.snapshot import Snapshot
 
 __all__ = ["Finding", "Repair", "repair"]
 

@@ -25,10 +25,10 @@ from qwen_fetch.base.settings import DEFAULT_REPO
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.locks import BlobLock
 from qwen_fetch.cache.store import Store
+from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.localhub.content import make_repo
 from qwen_fetch.localhub.faults import Fault, Faults
 from qwen_fetch.localhub.hub import LocalHub
-from qwen_fetch.snapshot import RepoFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,11 +6,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qwen_fetch import snapshot
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.store import Store
+from qwen_fetch.listing import snapshot
 from qwen_fetch.report import FileState, make_report
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def status(settings: Settings) -> Report:
     if known is not None:
         wanted = snapshot.select(known, settings.include, settings.exclude)
         return make_report(settings, store, known, wanted)
-    from qwen_fetch.guess import guess  # noqa: PLC0415 - rarely needed, and the start is to be instant
+    from qwen_fetch.listing.guessed import guess  # noqa: PLC0415 - rarely needed, and the start is to be instant
 
     if report := _of_newest_listing(settings, store) or guess(settings, store):
         return report

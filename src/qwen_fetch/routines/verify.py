@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen_fetch import snapshot
 from qwen_fetch.base.events import Note, Phase
 from qwen_fetch.base.parallel import on_all_cores
 from qwen_fetch.base.problem import ExitCode
 from qwen_fetch.cache.memory import Memory
 from qwen_fetch.cache.store import Store
 from qwen_fetch.diagnosis import problem_of
-from qwen_fetch.hub import Hub
+from qwen_fetch.listing import snapshot
+from qwen_fetch.listing.hub import Hub
 from qwen_fetch.report import make_report
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from qwen_fetch.base.events import Listener
     from qwen_fetch.base.settings import Settings
+    from qwen_fetch.listing.snapshot import RepoFile, Snapshot
     from qwen_fetch.report import Report
-    from qwen_fetch.snapshot import RepoFile, Snapshot
 
 __all__ = ["check", "listing", "verify"]
 

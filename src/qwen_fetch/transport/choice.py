@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from qwen_fetch.base.settings import Settings, Transport
-    from qwen_fetch.snapshot import RepoFile
+    from qwen_fetch.listing.snapshot import RepoFile
     from qwen_fetch.transport.source import Source
 
 __all__ = ["make_sources"]

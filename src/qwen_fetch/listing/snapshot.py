@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Store
-    from qwen_fetch.hub import Hub
+    from qwen_fetch.listing.hub import Hub
 
 __all__ = ["RepoFile", "Snapshot", "cached", "fetch", "select"]
 

@@ -1,0 +1,1 @@
+"""What a snapshot holds, and who said so."""
