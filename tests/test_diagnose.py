@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qwen_fetch.certificates import issuer_name
+from qwen_fetch.diagnosis.certificates import issuer_name
 from qwen_fetch.localhub.faults import Fault
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from qwen_fetch.probe import Answer, Findings, Reach
-from qwen_fetch.verdict import table, verdict
+from qwen_fetch.diagnosis.probe import Answer, Findings, Reach
+from qwen_fetch.diagnosis.verdict import table, verdict
 
 HUB = "huggingface.co"
 CDN = "cas-bridge.xethub.hf.co"

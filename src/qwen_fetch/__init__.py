@@ -37,7 +37,7 @@ def download(*, resume: bool = True, force: bool = False, emit: Listener = lambd
         qwen_fetch.base.problem.Problem: It could not be finished, with what to do; everything received is kept.
     """
     from qwen_fetch.base.settings import Settings  # noqa: PLC0415
-    from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - importing the package costs nothing
+    from qwen_fetch.diagnosis.translate import problem_of  # noqa: PLC0415 - importing the package costs nothing
     from qwen_fetch.routines.download import Download  # noqa: PLC0415
 
     wanted = Settings(**settings)

@@ -72,7 +72,7 @@ def attended(
         arguments: `quiet`, `progress` and, if the command has it, `log` are looked at here.
         body: The work, given where its events go and a tick to be called several times a second.
     """
-    from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - the other modes are to start in no time
+    from qwen_fetch.diagnosis.translate import problem_of  # noqa: PLC0415 - the other modes are to start in no time
     from qwen_fetch.progress import Display  # noqa: PLC0415
 
     stop = _Stop()

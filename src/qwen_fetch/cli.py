@@ -40,7 +40,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
-        from qwen_fetch.diagnosis import problem_of  # noqa: PLC0415 - these two are to start in no time
+        from qwen_fetch.diagnosis.translate import problem_of  # noqa: PLC0415 - these two are to start in no time
 
         raise problem_of(error, settings) from error
 

@@ -18,7 +18,7 @@ from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.shell import set_variable, unset_variable
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.locks import locks_hold
-from qwen_fetch.diagnosis import offline_switch
+from qwen_fetch.diagnosis.translate import offline_switch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

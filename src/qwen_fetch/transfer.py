@@ -16,7 +16,7 @@ from qwen_fetch.base.events import FileDone, FileProgress, Mismatch, Progress, W
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.locks import holder
-from qwen_fetch.diagnosis import problem_of
+from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.job import Job, State
 from qwen_fetch.ratelimit import RateLimit
 from qwen_fetch.retry import Health

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from qwen_fetch.base.events import Attempt, Note, Retry, Switch
-from qwen_fetch.diagnosis import problem_of
+from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.retry import decide
 from qwen_fetch.transport.source import Failure, FailureKind
 from qwen_fetch.windows import Pace, tapered

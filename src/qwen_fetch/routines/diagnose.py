@@ -11,10 +11,10 @@ from qwen_fetch import __version__
 from qwen_fetch.base.settings import DEFAULT_REPO
 from qwen_fetch.base.waiting import call_with_ticks
 from qwen_fetch.cache.store import Store
-from qwen_fetch.diagnosis import offline_switch
+from qwen_fetch.diagnosis.probe import probe
+from qwen_fetch.diagnosis.translate import offline_switch
+from qwen_fetch.diagnosis.verdict import table, verdict
 from qwen_fetch.listing import snapshot
-from qwen_fetch.probe import probe
-from qwen_fetch.verdict import table, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,8 +15,8 @@ from qwen_fetch.base.waiting import Aside
 from qwen_fetch.cache.material import search
 from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.cache.store import Store
-from qwen_fetch.diagnosis import problem_of
-from qwen_fetch.explain import explain
+from qwen_fetch.diagnosis.explain import explain
+from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.listing import snapshot
 from qwen_fetch.listing.hub import Hub
 from qwen_fetch.plan import Action, make_plan

@@ -9,7 +9,7 @@ from qwen_fetch.base.parallel import on_all_cores
 from qwen_fetch.base.problem import ExitCode
 from qwen_fetch.cache.memory import Memory
 from qwen_fetch.cache.store import Store
-from qwen_fetch.diagnosis import problem_of
+from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.listing import snapshot
 from qwen_fetch.listing.hub import Hub
 from qwen_fetch.report import make_report

@@ -30,8 +30,8 @@ def explain(problem: Problem, settings: Settings, path: str, tick: Callable[[], 
     """
     if problem.kind not in _SYMPTOMS:
         return problem
-    from qwen_fetch.probe import probe  # noqa: PLC0415 - only when something went wrong
-    from qwen_fetch.verdict import verdict  # noqa: PLC0415
+    from qwen_fetch.diagnosis.probe import probe  # noqa: PLC0415 - only when something went wrong
+    from qwen_fetch.diagnosis.verdict import verdict  # noqa: PLC0415
 
     try:
         about = str(problem.facts.get("path") or path)

@@ -18,7 +18,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from qwen_fetch.certificates import issuer_of
+from qwen_fetch.diagnosis.certificates import issuer_of
 from qwen_fetch.transport.connection import connect, proxy_for, shown
 
 if TYPE_CHECKING:

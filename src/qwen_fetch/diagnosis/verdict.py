@@ -12,7 +12,7 @@ from qwen_fetch.base.shell import set_variable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qwen_fetch.probe import Answer, Findings, Reach
+    from qwen_fetch.diagnosis.probe import Answer, Findings, Reach
 
 __all__ = ["table", "verdict"]
 

@@ -1,0 +1,1 @@
+"""What is wrong: an exception or a look at the network becomes a problem that helps."""
