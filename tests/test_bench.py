@@ -21,11 +21,11 @@ from conftest import TOOL
 
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
-from qwen_fetch.job import State
 from qwen_fetch.listing.snapshot import cached
 from qwen_fetch.localhub.faults import Fault, Faults
-from qwen_fetch.plan import make_plan
-from qwen_fetch.schedule import Schedule
+from qwen_fetch.transfer.job import State
+from qwen_fetch.transfer.plan import make_plan
+from qwen_fetch.transfer.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,7 +158,7 @@ def test_a_window_costs_no_look_at_all_files(tmp_path: Path, monkeypatch: pytest
     assert known is not None
     plan = make_plan(known.files, store.survey(known.commit, known.files))
     steps = [step for step in plan.steps if not step.complete]
-    monkeypatch.setattr("qwen_fetch.schedule.Partial", big._CountedPartial)
+    monkeypatch.setattr("qwen_fetch.transfer.schedule.Partial", big._CountedPartial)
     work = Schedule(store, "0" * 40, steps, 4, lambda job: work.verified(job) if job.state is State.CHECKING else None)
     jobs: Sequence[Any] = work.jobs
     vars(work)["jobs"] = None  # whoever looks at all of them fails

@@ -99,7 +99,7 @@ def test_any_history_of_faults_and_kills_ends_in_a_verified_snapshot(
     history: list[tuple[list[dict[str, object]], str, int | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("qwen_fetch.routines.download.pause", lambda _: 0.01)
-    monkeypatch.setattr("qwen_fetch.retry.pause", lambda _: 0.01)
+    monkeypatch.setattr("qwen_fetch.transfer.retry.pause", lambda _: 0.01)
     repo, cache = tmp_path / "repo", tmp_path / "cache"
     shutil.rmtree(cache, ignore_errors=True)
     for path, size in FILES.items():

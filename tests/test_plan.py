@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.cache.store import OnDisk
 from qwen_fetch.listing.snapshot import RepoFile
-from qwen_fetch.plan import Action, make_plan
+from qwen_fetch.transfer.plan import Action, make_plan
 
 SIZE = 100
 SHARD = RepoFile("transformer/shard.safetensors", SIZE, Digest("sha256", "a" * 64))

@@ -13,8 +13,8 @@ from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.locks import locks_hold
 from qwen_fetch.cache.store import OnDisk, Store
 from qwen_fetch.listing.snapshot import RepoFile
-from qwen_fetch.plan import make_plan
 from qwen_fetch.preflight import check_cache, check_environment, check_room
+from qwen_fetch.transfer.plan import make_plan
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qwen_fetch.ratelimit import RateLimit
+from qwen_fetch.transfer.ratelimit import RateLimit
 
 
 class Clock:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import BIG, FIX, OTHER, REPO, SHARD, Bench, Ended, OpenHub, Tool, big_repo
 
-from qwen_fetch.windows import MAX_WINDOW
+from qwen_fetch.transfer.windows import MAX_WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen_fetch.base.settings import Transport
-from qwen_fetch.retry import Decision, Health, decide, pause
+from qwen_fetch.transfer.retry import Decision, Health, decide, pause
 from qwen_fetch.transport.source import Failure, FailureKind
 
 BOTH: tuple[Transport, ...] = ("xet", "http")

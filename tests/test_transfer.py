@@ -14,10 +14,10 @@ from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import Settings, Transport
 from qwen_fetch.cache.store import Store
-from qwen_fetch.job import Job, State
 from qwen_fetch.listing.snapshot import RepoFile
-from qwen_fetch.plan import Action, Step
-from qwen_fetch.transfer import Transfer
+from qwen_fetch.transfer.job import Job, State
+from qwen_fetch.transfer.plan import Action, Step
+from qwen_fetch.transfer.transfer import Transfer
 from qwen_fetch.transport.source import Failure, FailureKind, Source
 
 COMMIT = "c" * 40
@@ -295,8 +295,8 @@ def test_what_has_grown_is_flushed_meanwhile_and_its_error_told(
         flushed.wait(10)
         yield b""
 
-    monkeypatch.setattr("qwen_fetch.transfer._FLUSH_PERIOD", 0.01)
-    monkeypatch.setattr(f"qwen_fetch.transfer.{limit}", 1)
+    monkeypatch.setattr("qwen_fetch.transfer.transfer._FLUSH_PERIOD", 0.01)
+    monkeypatch.setattr(f"qwen_fetch.transfer.transfer.{limit}", 1)
     monkeypatch.setattr("qwen_fetch.cache.partial.os.fsync", full)
     bench = Bench(tmp_path, [file_of("a", 5000)], {"http": serve}, max_workers=1)
     with pytest.raises(Problem) as caught:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from qwen_fetch.base.settings import Settings
-from qwen_fetch.watch import Watch
+from qwen_fetch.transfer.watch import Watch
 
 
 class Connection:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen_fetch.windows import EDGED_WINDOW, FIRST_WINDOW, MAX_WINDOW, MIN_WINDOW, Gaps, Pace, tapered
+from qwen_fetch.transfer.windows import EDGED_WINDOW, FIRST_WINDOW, MAX_WINDOW, MIN_WINDOW, Gaps, Pace, tapered
 
 
 @given(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Store
-    from qwen_fetch.plan import Plan
+    from qwen_fetch.transfer.plan import Plan
 
 __all__ = ["check_cache", "check_environment", "check_room"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.cache.inspection import oddity
 from qwen_fetch.cache.memory import Memory, survey
-from qwen_fetch.plan import Action, decide
+from qwen_fetch.transfer.plan import Action, decide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Leftover, Store
     from qwen_fetch.listing.snapshot import RepoFile, Snapshot
-    from qwen_fetch.plan import Step
+    from qwen_fetch.transfer.plan import Step
 
 __all__ = ["FileReport", "FileState", "Report", "make_report"]
 

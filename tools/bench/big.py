@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, TypeVar
 from unittest.mock import patch
 
 from bench.process import run
-from qwen_fetch import schedule
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
-from qwen_fetch.job import State
 from qwen_fetch.listing.snapshot import cached
-from qwen_fetch.plan import make_plan
 from qwen_fetch.report import make_report
-from qwen_fetch.schedule import Schedule
+from qwen_fetch.transfer.job import State
+from qwen_fetch.transfer.plan import make_plan
+from qwen_fetch.transfer.schedule import Schedule
+from qwen_fetch.transfer.transfer import schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from qwen_fetch.job import Job
     from qwen_fetch.listing.snapshot import RepoFile
-    from qwen_fetch.plan import Step
+    from qwen_fetch.transfer.job import Job
+    from qwen_fetch.transfer.plan import Step
 
 __all__ = ["BIG", "COUNTS", "Growth", "cells", "growth_table", "measure_big"]
 

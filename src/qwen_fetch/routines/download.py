@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qwen_fetch.adopt import adopt
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Retry, Started
 from qwen_fetch.base.problem import ExitCode, Problem
@@ -19,11 +18,12 @@ from qwen_fetch.diagnosis.explain import explain
 from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.listing import snapshot
 from qwen_fetch.listing.hub import Hub
-from qwen_fetch.plan import Action, make_plan
 from qwen_fetch.preflight import check_cache, check_environment, check_room
 from qwen_fetch.report import make_report
-from qwen_fetch.retry import pause
-from qwen_fetch.transfer import Transfer
+from qwen_fetch.transfer.adopt import adopt
+from qwen_fetch.transfer.plan import Action, make_plan
+from qwen_fetch.transfer.retry import pause
+from qwen_fetch.transfer.transfer import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from qwen_fetch.base.events import Event, Listener
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.listing.snapshot import RepoFile, Snapshot
-    from qwen_fetch.plan import Plan, Step
     from qwen_fetch.report import Report
+    from qwen_fetch.transfer.plan import Plan, Step
 
 __all__ = ["Download", "Result"]
 

@@ -19,11 +19,11 @@ from qwen_fetch.cache.material import search
 from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing import snapshot
-from qwen_fetch.plan import Action, make_plan
 from qwen_fetch.report import FileState, make_report
 from qwen_fetch.routines.cleanup import WHY, cleanup
 from qwen_fetch.routines.download import Download
 from qwen_fetch.routines.verify import check, listing
+from qwen_fetch.transfer.plan import Action, make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Leftover
     from qwen_fetch.listing.snapshot import Snapshot
-    from qwen_fetch.plan import Step
     from qwen_fetch.report import FileReport, Report
     from qwen_fetch.routines.download import Result
+    from qwen_fetch.transfer.plan import Step
 
 __all__ = ["Finding", "Repair", "repair"]
 

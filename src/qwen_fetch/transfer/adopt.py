@@ -17,7 +17,7 @@ from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.locks import BlobLock
 from qwen_fetch.cache.material import usable
 from qwen_fetch.cache.partial import Partial
-from qwen_fetch.plan import Action
+from qwen_fetch.transfer.plan import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qwen_fetch.cache.material import Material
     from qwen_fetch.cache.memory import Memory
     from qwen_fetch.cache.store import Store
-    from qwen_fetch.plan import Step
+    from qwen_fetch.transfer.plan import Step
 
 __all__ = ["adopt"]
 

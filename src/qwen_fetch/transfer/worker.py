@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from qwen_fetch.base.events import Attempt, Note, Retry, Switch
 from qwen_fetch.diagnosis.translate import problem_of
-from qwen_fetch.retry import decide
+from qwen_fetch.transfer.retry import decide
+from qwen_fetch.transfer.windows import Pace, tapered
 from qwen_fetch.transport.source import Failure, FailureKind
-from qwen_fetch.windows import Pace, tapered
 
 if TYPE_CHECKING:
     from qwen_fetch.base.settings import Transport
-    from qwen_fetch.job import Job, Window
-    from qwen_fetch.transfer import Transfer
+    from qwen_fetch.transfer.job import Job, Window
+    from qwen_fetch.transfer.transfer import Transfer
     from qwen_fetch.transport.source import Source
 
 __all__ = ["Stopping", "Worker"]

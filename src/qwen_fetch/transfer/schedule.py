@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from qwen_fetch.cache.locks import BlobLock
 from qwen_fetch.cache.partial import Partial
-from qwen_fetch.job import Job, State, Window
-from qwen_fetch.plan import Action
-from qwen_fetch.windows import Gaps
+from qwen_fetch.transfer.job import Job, State, Window
+from qwen_fetch.transfer.plan import Action
+from qwen_fetch.transfer.windows import Gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from qwen_fetch.base.problem import Problem
     from qwen_fetch.cache.store import Store
-    from qwen_fetch.plan import Step
+    from qwen_fetch.transfer.plan import Step
 
 __all__ = ["Schedule"]
 

@@ -17,12 +17,12 @@ from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.locks import holder
 from qwen_fetch.diagnosis.translate import problem_of
-from qwen_fetch.job import Job, State
-from qwen_fetch.ratelimit import RateLimit
-from qwen_fetch.retry import Health
-from qwen_fetch.schedule import Schedule
-from qwen_fetch.watch import Watch
-from qwen_fetch.worker import Stopping, Worker
+from qwen_fetch.transfer.job import Job, State
+from qwen_fetch.transfer.ratelimit import RateLimit
+from qwen_fetch.transfer.retry import Health
+from qwen_fetch.transfer.schedule import Schedule
+from qwen_fetch.transfer.watch import Watch
+from qwen_fetch.transfer.worker import Stopping, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qwen_fetch.base.settings import Settings, Transport
     from qwen_fetch.cache.partial import Partial
     from qwen_fetch.cache.store import Store
-    from qwen_fetch.plan import Step
+    from qwen_fetch.transfer.plan import Step
     from qwen_fetch.transport.source import Source
 
 __all__ = ["Transfer"]

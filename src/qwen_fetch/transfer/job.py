@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from qwen_fetch.windows import Gaps
+from qwen_fetch.transfer.windows import Gaps
 
 if TYPE_CHECKING:
     from qwen_fetch.base.problem import Problem
     from qwen_fetch.cache.locks import BlobLock
     from qwen_fetch.cache.partial import Partial
     from qwen_fetch.listing.snapshot import RepoFile
-    from qwen_fetch.plan import Step
+    from qwen_fetch.transfer.plan import Step
 
 __all__ = ["Job", "State", "Window"]
 

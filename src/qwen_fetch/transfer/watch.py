@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen_fetch.job import State
+from qwen_fetch.transfer.job import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Store
-    from qwen_fetch.job import Job
-    from qwen_fetch.schedule import Schedule
-    from qwen_fetch.worker import Worker
+    from qwen_fetch.transfer.job import Job
+    from qwen_fetch.transfer.schedule import Schedule
+    from qwen_fetch.transfer.worker import Worker
 
 __all__ = ["Watch"]
 
