@@ -18,9 +18,9 @@ from tiny import SHIM, make_tiny
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.loading import check_load as module
-from qwen_fetch.loading.check_load import check_load
 from qwen_fetch.loading.hardware import Device, Hardware
 from qwen_fetch.loading.placement import Strategy
+from qwen_fetch.routines.check_load import check_load
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["edit, of 2025", "plus, of transformers 5"])

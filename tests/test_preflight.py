@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qwen_fetch import preflight
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.locks import locks_hold
 from qwen_fetch.cache.store import OnDisk, Store
 from qwen_fetch.listing.snapshot import RepoFile
-from qwen_fetch.preflight import check_cache, check_environment, check_room
+from qwen_fetch.routines import preflight
+from qwen_fetch.routines.preflight import check_cache, check_environment, check_room
 from qwen_fetch.transfer.plan import make_plan
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing.snapshot import RepoFile, Snapshot
-from qwen_fetch.report import FileState, make_report
+from qwen_fetch.routines.report import FileState, make_report
 from qwen_fetch.routines.status import status_lines
 
 COMMIT = "c" * 40

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qwen_fetch.base.events import Listener
     from qwen_fetch.loading.loader import load_pipeline
-    from qwen_fetch.report import Report
     from qwen_fetch.routines.download import Result
+    from qwen_fetch.routines.report import Report
 
 __all__ = ["__version__", "download", "load_pipeline", "status"]
 __version__ = "0.1.0"

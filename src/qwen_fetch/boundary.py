@@ -146,7 +146,7 @@ def _interruption(settings: Settings, number: int) -> Problem:
     """What a signal ended, and what is kept."""
     from qwen_fetch.cache.store import Store  # noqa: PLC0415
     from qwen_fetch.listing import snapshot  # noqa: PLC0415
-    from qwen_fetch.report import make_report  # noqa: PLC0415
+    from qwen_fetch.routines.report import make_report  # noqa: PLC0415
 
     kept = ""
     store = Store(settings.hub_cache, settings.repo_id)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qwen_fetch.base.events import Listener
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Leftover, LeftoverKind
-    from qwen_fetch.report import Report
+    from qwen_fetch.routines.report import Report
 
 __all__ = ["main"]
 
@@ -65,7 +65,7 @@ def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener,
 
     job = Download(settings, emit, tick, resume=not arguments.no_resume, force=arguments.force)
     if arguments.dry_run:
-        from qwen_fetch.report import make_report  # noqa: PLC0415
+        from qwen_fetch.routines.report import make_report  # noqa: PLC0415
 
         listed, plan = job.plan()
         emit(Phase("done"))
@@ -98,7 +98,7 @@ def _say_done(report: Report, fetched: int, seconds: float) -> None:
 
 
 def _check_load(settings: Settings, arguments: argparse.Namespace, emit: Listener, tick: Callable[[], None]) -> int:
-    from qwen_fetch.loading.check_load import check_load  # noqa: PLC0415
+    from qwen_fetch.routines.check_load import check_load  # noqa: PLC0415
 
     found = check_load(settings, emit, tick)
     emit(Phase("done"))
@@ -140,7 +140,7 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _verify(settings: Settings, arguments: argparse.Namespace, emit: Listener, tick: Callable[[], None]) -> int:
-    from qwen_fetch.report import FileState  # noqa: PLC0415
+    from qwen_fetch.routines.report import FileState  # noqa: PLC0415
     from qwen_fetch.routines.verify import verify  # noqa: PLC0415
 
     report = verify(settings, emit, tick, again=arguments.force)

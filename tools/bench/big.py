@@ -18,7 +18,7 @@ from bench.process import run
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing.snapshot import cached
-from qwen_fetch.report import make_report
+from qwen_fetch.routines.report import make_report
 from qwen_fetch.transfer.job import State
 from qwen_fetch.transfer.plan import make_plan
 from qwen_fetch.transfer.schedule import Schedule

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_fetch.base.settings import DEFAULT_REPO
 from qwen_fetch.cache.inspection import oddity
 from qwen_fetch.listing.known import KNOWN_TREE
-from qwen_fetch.report import FileReport, FileState, Report
+from qwen_fetch.routines.report import FileReport, FileState, Report
 
 if TYPE_CHECKING:
     from pathlib import Path

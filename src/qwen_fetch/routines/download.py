@@ -18,8 +18,8 @@ from qwen_fetch.diagnosis.explain import explain
 from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.listing import snapshot
 from qwen_fetch.listing.hub import Hub
-from qwen_fetch.preflight import check_cache, check_environment, check_room
-from qwen_fetch.report import make_report
+from qwen_fetch.routines.preflight import check_cache, check_environment, check_room
+from qwen_fetch.routines.report import make_report
 from qwen_fetch.transfer.adopt import adopt
 from qwen_fetch.transfer.plan import Action, make_plan
 from qwen_fetch.transfer.retry import pause
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from qwen_fetch.base.events import Event, Listener
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.listing.snapshot import RepoFile, Snapshot
-    from qwen_fetch.report import Report
+    from qwen_fetch.routines.report import Report
     from qwen_fetch.transfer.plan import Plan, Step
 
 __all__ = ["Download", "Result"]

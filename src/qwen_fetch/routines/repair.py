@@ -19,9 +19,9 @@ from qwen_fetch.cache.material import search
 from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing import snapshot
-from qwen_fetch.report import FileState, make_report
 from qwen_fetch.routines.cleanup import WHY, cleanup
 from qwen_fetch.routines.download import Download
+from qwen_fetch.routines.report import FileState, make_report
 from qwen_fetch.routines.verify import check, listing
 from qwen_fetch.transfer.plan import Action, make_plan
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Leftover
     from qwen_fetch.listing.snapshot import Snapshot
-    from qwen_fetch.report import FileReport, Report
     from qwen_fetch.routines.download import Result
+    from qwen_fetch.routines.report import FileReport, Report
     from qwen_fetch.transfer.plan import Step
 
 __all__ = ["Finding", "Repair", "repair"]

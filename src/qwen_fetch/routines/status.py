@@ -11,13 +11,13 @@ from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing import snapshot
-from qwen_fetch.report import FileState, make_report
+from qwen_fetch.routines.report import FileState, make_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from qwen_fetch.base.settings import Settings
-    from qwen_fetch.report import FileReport, Report
+    from qwen_fetch.routines.report import FileReport, Report
 
 __all__ = ["status", "status_lines"]
 

@@ -12,7 +12,7 @@ from qwen_fetch.cache.store import Store
 from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.listing import snapshot
 from qwen_fetch.listing.hub import Hub
-from qwen_fetch.report import make_report
+from qwen_fetch.routines.report import make_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qwen_fetch.base.events import Listener
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.listing.snapshot import RepoFile, Snapshot
-    from qwen_fetch.report import Report
+    from qwen_fetch.routines.report import Report
 
 __all__ = ["check", "listing", "verify"]
 

@@ -25,7 +25,7 @@ from qwen_fetch.loading.hardware import look
 from qwen_fetch.loading.loader import Request, has_cuda
 from qwen_fetch.loading.placement import Wishes, choose
 from qwen_fetch.loading.weights import COMPONENTS
-from qwen_fetch.report import FileState
+from qwen_fetch.routines.report import FileState
 from qwen_fetch.routines.verify import check
 
 if TYPE_CHECKING:
