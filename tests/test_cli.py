@@ -14,10 +14,10 @@ from conftest import TOOL, Tool
 
 from qwen_fetch import __version__
 from qwen_fetch.base.settings import Settings
-from qwen_fetch.cli import main
+from qwen_fetch.cli.main import main
+from qwen_fetch.cli.options import make_parser
 from qwen_fetch.localhub.faults import Fault, Faults
 from qwen_fetch.localhub.hub import LocalHub
-from qwen_fetch.options import make_parser
 
 # --- what makes no sense
 
@@ -119,7 +119,7 @@ def test_the_three_names_of_the_command(tool: Tool) -> None:
 
 IMPORTS = """
 import contextlib, io, json, sys
-from qwen_fetch.cli import main
+from qwen_fetch.cli.main import main
 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
     main(sys.argv[1:])
 heavy = "huggingface_hub httpx httpx2 requests tqdm lz4 torch transformers diffusers truststore ssl numpy".split()
@@ -188,7 +188,7 @@ def test_a_listing_that_is_no_json_is_the_hubs_fault(online: Tool, hub: LocalHub
 def test_a_closed_stdout_is_no_error_of_the_network(complete: Tool) -> None:
     # With more than the interpreter's buffer the write itself fails, not the flush at the end.
     snippet = (
-        "import sys; import qwen_fetch.cli as c\n"
+        "import sys; import qwen_fetch.cli.main as c\n"
         "def broken(values): raise BrokenPipeError(32, 'Broken pipe')\n"
         "c.print_json = broken\n"
         "sys.exit(c.main(['--json', '-q']))"

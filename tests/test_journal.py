@@ -9,7 +9,7 @@ import pytest
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.events import Attempt, FileProgress, Note, Progress, Retry, Waiting
 from qwen_fetch.base.problem import Problem
-from qwen_fetch.journal import Journal
+from qwen_fetch.cli.journal import Journal
 
 
 def test_a_night_can_be_told_from_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from command import SHARD, VAE, damage, digest, flip, lines_without_traceback, tree
 from conftest import REPO
 
-from qwen_fetch.cli import main
+from qwen_fetch.cli.main import main
 
 if TYPE_CHECKING:
     from conftest import Tool

@@ -20,7 +20,7 @@ from qwen_fetch.base.events import (
     Switch,
     Waiting,
 )
-from qwen_fetch.progress import Display, Meter, Style, progress_line, rate_text, sentence, short
+from qwen_fetch.cli.progress import Display, Meter, Style, progress_line, rate_text, sentence, short
 
 SHARD = "transformer/diffusion_pytorch_model-00003-of-00009.safetensors"
 STARTED = Started("a/b", "main", "c0ffee00" + "0" * 32, 3, 57_700_000_000, 0, "/hub/x")

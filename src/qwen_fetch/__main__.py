@@ -2,7 +2,7 @@
 
 import sys
 
-from qwen_fetch.cli import main
+from qwen_fetch.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

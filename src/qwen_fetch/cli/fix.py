@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from qwen_fetch.base.events import Phase
 from qwen_fetch.base.problem import ExitCode
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
-from qwen_fetch.boundary import attended, command, print_json
-from qwen_fetch.options import Parser
+from qwen_fetch.cli.boundary import attended, command, print_json
+from qwen_fetch.cli.options import Parser
 
 if TYPE_CHECKING:
     import argparse

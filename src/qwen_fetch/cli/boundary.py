@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from qwen_fetch.base.events import Event, Listener
     from qwen_fetch.base.settings import Settings
-    from qwen_fetch.journal import Journal
+    from qwen_fetch.cli.journal import Journal
 
 __all__ = ["attended", "command", "print_json"]
 
@@ -72,8 +72,8 @@ def attended(
         arguments: `quiet`, `progress` and, if the command has it, `log` are looked at here.
         body: The work, given where its events go and a tick to be called several times a second.
     """
+    from qwen_fetch.cli.progress import Display  # noqa: PLC0415
     from qwen_fetch.diagnosis.translate import problem_of  # noqa: PLC0415 - the other modes are to start in no time
-    from qwen_fetch.progress import Display  # noqa: PLC0415
 
     stop = _Stop()
     display = Display("off" if arguments.quiet else arguments.progress)
@@ -133,7 +133,7 @@ class _Stopped(Exception):  # noqa: N818 - the user's wish, not an error
 def _journal(path: Path | None) -> Journal | None:
     if path is None:
         return None
-    from qwen_fetch.journal import Journal  # noqa: PLC0415 - only when it is wanted
+    from qwen_fetch.cli.journal import Journal  # noqa: PLC0415 - only when it is wanted
 
     try:
         return Journal(path)

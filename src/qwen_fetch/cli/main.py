@@ -9,8 +9,8 @@ from qwen_fetch.base import catalogue
 from qwen_fetch.base.events import Phase
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.units import size_text, time_text
-from qwen_fetch.boundary import attended, command, print_json
-from qwen_fetch.options import check, make_parser, settings_of
+from qwen_fetch.cli.boundary import attended, command, print_json
+from qwen_fetch.cli.options import check, make_parser, settings_of
 
 if TYPE_CHECKING:
     import argparse
