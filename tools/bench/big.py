@@ -19,10 +19,10 @@ from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing.snapshot import cached
 from qwen_fetch.routines.report import make_report
+from qwen_fetch.transfer import schedule
 from qwen_fetch.transfer.job import State
 from qwen_fetch.transfer.plan import make_plan
 from qwen_fetch.transfer.schedule import Schedule
-from qwen_fetch.transfer.transfer import schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from command import lines_without_traceback
-from conftest import TOOL, Tool
+from workbench import TOOL, Tool
 
 from qwen_fetch import __version__
 from qwen_fetch.base.settings import Settings

@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import BIG, REPO, SHARD, Bench, OpenHub, Tool, big_repo
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from workbench import BIG, REPO, SHARD, Bench, OpenHub, Tool, big_repo
 
 from qwen_fetch.base.events import Event, Note
 from qwen_fetch.base.integrity import Digest
@@ -24,8 +24,8 @@ from qwen_fetch.cache.material import Material, search
 from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.cache.store import OnDisk, Store
 from qwen_fetch.listing.snapshot import RepoFile
+from qwen_fetch.transfer import adopt as adopting
 from qwen_fetch.transfer.plan import Action, Step, make_plan
-from qwen_fetch.transfer.transfer import adopt as adopting
 
 BOTH = pytest.mark.parametrize("xet", [True, False], ids=["xet", "http"])
 MB = 1_000_000

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import OTHER, SHARD, Bench, Tool
+from workbench import OTHER, SHARD, Bench, Tool
 
 from qwen_fetch.listing.known import KNOWN_TREE
 

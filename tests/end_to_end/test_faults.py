@@ -1,6 +1,6 @@
 """The fault matrix: everything that can go wrong on the way, over both transports, and how it ends.
 
-`python -m pytest tests/test_faults.py --matrix docs/faults.md` writes the table that is in the documentation.
+`python -m pytest tests/end_to_end/test_faults.py --matrix docs/faults.md` writes the documentation's table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Ended, OpenHub, Tool
+from workbench import Ended, OpenHub, Tool
 
 from qwen_fetch.localhub.faults import Fault
 from qwen_fetch.localhub.hub import LocalHub
@@ -255,8 +255,8 @@ class Matrix:
             "",
             "What goes wrong, over which transport, and how it ends: exit code, problem, MB on disk at the end (of a",
             "repo of 34.7 MB), MB served beyond what is on disk, seconds more than an undisturbed run. One real run of",
-            "`python -m pytest tests/test_faults.py --matrix docs/faults.md`, on two cores. Stall timeout and retries",
-            "are shortened, so that it takes minutes; on loopback, whole windows are on their way before an answer",
+            "`python -m pytest tests/end_to_end/test_faults.py --matrix docs/faults.md`, on two cores.",
+            "Stall timeout and retries are shortened, so that it takes minutes; on loopback, whole windows are on their way before an answer",
             "that is wrong has been read, and they count as served.",
             "",
             "| what goes wrong | over | exit | problem | kept | twice | seconds |",
@@ -467,7 +467,7 @@ def test_a_limit_on_the_size_of_files_is_seen_before_the_first_byte(
 ) -> None:
     hub = open_hub(small_repo)
     tool.endpoint = hub.endpoint
-    program = Path(__file__).parents[1] / "tools" / "download_qwen_edit_hub.py"
+    program = Path(__file__).parents[2] / "tools" / "download_qwen_edit_hub.py"
     ended = tool.run(command=["sh", "-c", f"ulimit -f 2000; exec {sys.executable} {program}"])
     assert ended.code == 8, ended
     assert "[file-too-large]" in ended.err

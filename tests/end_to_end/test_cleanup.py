@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from conftest import OTHER, REPO, SHARD, Bench
+from workbench import OTHER, REPO, SHARD, Bench
 
 
 def test_every_kind_goes_and_is_explained(whole: Bench) -> None:

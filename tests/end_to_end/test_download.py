@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import FULL_SCALE, REPO, TOOL, OpenHub, Tool
+from workbench import FULL_SCALE, REPO, TOOL, OpenHub, Tool
 
 from qwen_fetch.localhub.faults import Fault, Faults
 

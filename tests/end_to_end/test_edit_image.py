@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, OpenHub, Tool
 from machines import with_gpu
+from workbench import ROOT, OpenHub, Tool
 
 from qwen_fetch.base.problem import ExitCode
-from qwen_fetch.loading import edit
-from qwen_fetch.loading.edit import main
+from qwen_fetch.cli import edit
+from qwen_fetch.cli.edit import main
+from qwen_fetch.loading import editing
 
 SCRIPT = [sys.executable, str(ROOT / "tools" / "edit_image.py")]
 
@@ -113,7 +114,7 @@ def test_inputs_are_looked_at_before_the_minutes_of_loading(
     pytest.importorskip("torch")
     tiny = pytest.importorskip("tiny")
     folder = tiny.make_tiny(tmp_path / "repo")
-    monkeypatch.setattr(edit, "load", lambda _request: pytest.fail("it was loaded"))
+    monkeypatch.setattr(editing, "load", lambda _request: pytest.fail("it was loaded"))
     assert main([str(photo), str(photo), "mix them", "--repo-id", str(folder)]) == ExitCode.USAGE
     assert "takes one picture; 2509 and 2511 take several" in capsys.readouterr().err
     (tmp_path / "text.png").write_text("no picture")
@@ -143,7 +144,7 @@ def test_several_pictures_and_too_little_memory(
     def fail(*_arguments: object, **_options: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(edit, "_infer", fail)
+    monkeypatch.setattr(editing, "_infer", fail)
     capsys.readouterr()
     assert main([*arguments, "-q"]) == ExitCode.CANNOT_LOAD
     err = capsys.readouterr().err

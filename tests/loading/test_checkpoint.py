@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import OpenHub, Tool
+from workbench import OpenHub, Tool
 
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import Settings

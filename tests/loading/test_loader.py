@@ -25,8 +25,9 @@ from qwen_fetch.base.settings import Settings  # noqa: E402
 from qwen_fetch.loading import hardware, loader, placing  # noqa: E402
 from qwen_fetch.loading.checkpoint import open_checkpoint  # noqa: E402
 from qwen_fetch.loading.hardware import Device, Hardware  # noqa: E402
+from qwen_fetch.loading.ladder import choose  # noqa: E402
 from qwen_fetch.loading.loader import Request, load  # noqa: E402
-from qwen_fetch.loading.placement import Part, Strategy, Wishes, choose  # noqa: E402
+from qwen_fetch.loading.placement import Part, Strategy, Wishes  # noqa: E402
 
 GIB = 2**30
 USERS_ARGUMENTS: dict[str, Any] = {"device_map": "auto", "low_cpu_mem_usage": False}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Ended, Tool
+    from workbench import Ended, Tool
 
 VAE = "vae/diffusion_pytorch_model.safetensors"
 SHARD = "transformer/diffusion_pytorch_model-00002-of-00009.safetensors"

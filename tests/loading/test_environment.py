@@ -8,7 +8,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from workbench import ROOT
 
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.loading import environment

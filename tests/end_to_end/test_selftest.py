@@ -1,6 +1,6 @@
 """The self-test, as a user runs it."""
 
-from conftest import Tool
+from workbench import Tool
 
 
 def test_it_shows_every_promise_on_this_machine_and_leaves_nothing_behind(tool: Tool) -> None:

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from conftest import ROOT, Tool
+from workbench import ROOT, Tool
 
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import REPO, SHARD, Bench
 from hypothesis import given
 from hypothesis import strategies as st
+from workbench import REPO, SHARD, Bench
 
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.cache.inspection import oddity

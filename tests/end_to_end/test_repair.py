@@ -1,6 +1,6 @@
 """Quick repair: every kind of damage, what is said about it, what it costs, and that it ends well.
 
-`python -m pytest tests/test_repair.py --table docs/repair.md` writes what was seen as a table.
+`python -m pytest tests/end_to_end/test_repair.py --table docs/repair.md` writes what was seen as a table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import BIG, FIX, OTHER, REPO, SHARD, Bench, Ended, OpenHub, Tool, big_repo
+from workbench import BIG, FIX, OTHER, REPO, SHARD, Bench, Ended, OpenHub, Tool, big_repo
 
 from qwen_fetch.transfer.windows import MAX_WINDOW
 
@@ -177,7 +177,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[list[str]]:
         target.write_text(
             "# What repair says and does\n\n"
             "One finished download of a 29 MB copy of the repo, damaged in one way each. Written by\n"
-            "`python -m pytest tests/test_repair.py --table docs/repair.md`.\n\n"
+            "`python -m pytest tests/end_to_end/test_repair.py --table docs/repair.md`.\n\n"
             "| damage | `--status-only` | `--verify` | `tools/fix_download.py` | damaged or missing | fetched"
             " | `hf cache verify` after |\n|---|---|---|---|---:|---:|---|\n" + "".join(rows)
         )

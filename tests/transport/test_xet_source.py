@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import BIG, REPO, big_repo
 from scripted import fetch
+from workbench import BIG, REPO, big_repo
 
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.listing.snapshot import RepoFile

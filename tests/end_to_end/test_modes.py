@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import filelock
 import pytest
 from command import SHARD, VAE, damage, digest, flip, lines_without_traceback, tree
-from conftest import REPO
+from workbench import REPO
 
 from qwen_fetch.cli.main import main
 
 if TYPE_CHECKING:
-    from conftest import Tool
+    from workbench import Tool
 
     from qwen_fetch.localhub.hub import LocalHub
 

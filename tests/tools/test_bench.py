@@ -17,7 +17,7 @@ from bench.pages import page
 from bench.peers import Peer
 from bench.process import run
 from bench.results import Result, best_of, medians, table
-from conftest import TOOL
+from workbench import TOOL
 
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store

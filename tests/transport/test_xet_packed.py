@@ -4,9 +4,9 @@ import random
 from pathlib import Path
 
 import pytest
-from conftest import REPO
 from hf_xet import XetFileInfo, XetSession
 from scripted import fetch
+from workbench import REPO
 
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.listing.snapshot import RepoFile

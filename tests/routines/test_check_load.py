@@ -10,16 +10,16 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from conftest import OpenHub, Tool
 from machines import with_gpu
 from safetensors.torch import load_file, save_file
 from tiny import SHIM, make_tiny
+from workbench import OpenHub, Tool
 
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import Settings
-from qwen_fetch.loading import check_load as module
 from qwen_fetch.loading.hardware import Device, Hardware
 from qwen_fetch.loading.placement import Strategy
+from qwen_fetch.routines import check_load as module
 from qwen_fetch.routines.check_load import check_load
 
 

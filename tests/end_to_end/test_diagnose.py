@@ -16,9 +16,9 @@ from qwen_fetch.localhub.faults import Fault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import OpenHub, Tool
+    from workbench import OpenHub, Tool
 
-PEM = Path(__file__).parent / "data" / "filter.pem"  # self-signed; made for these tests alone
+PEM = Path(__file__).parents[1] / "helpers" / "filter.pem"  # self-signed; made for these tests alone
 
 
 def rows(out: str) -> dict[str, str]:

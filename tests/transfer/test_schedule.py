@@ -21,10 +21,10 @@ from qwen_fetch.base.problem import Problem
 from qwen_fetch.cache.locks import BlobLock
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing.snapshot import RepoFile
+from qwen_fetch.transfer import schedule
 from qwen_fetch.transfer.job import Job, State, Window
 from qwen_fetch.transfer.plan import Action, Step
 from qwen_fetch.transfer.schedule import Schedule
-from qwen_fetch.transfer.transfer import schedule
 
 COMMIT = "c" * 40
 MEMORY, ROOM = 48, 12  # bytes, in the proportion of the real ones

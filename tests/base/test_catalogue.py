@@ -33,5 +33,5 @@ def test_ids_are_unique() -> None:
 
 
 def test_the_page_is_up_to_date() -> None:
-    written = Path(__file__).parents[1] / "docs" / "problems.md"
+    written = Path(__file__).parents[2] / "docs" / "problems.md"
     assert written.read_text(encoding="utf-8") == page(), "run: python -m qwen_fetch.base.catalogue > docs/problems.md"
