@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # also runs where the package is not installed
 
-from qwen_fetch.loading.edit import main
+from qwen_fetch.cli.edit import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,7 +28,8 @@ from qwen_fetch.base.settings import Settings
 from qwen_fetch.loading.architecture import qwen_image_edit
 from qwen_fetch.loading.checkpoint import open_checkpoint
 from qwen_fetch.loading.hardware import EXACT_PINNING, Device, Hardware, available_ram, peak_ram
-from qwen_fetch.loading.placement import Strategy, Wishes, choose, gib
+from qwen_fetch.loading.ladder import choose
+from qwen_fetch.loading.placement import Strategy, Wishes, gib
 
 TEXT_TOKENS = 1_450  # a prompt and the reference picture
 RAM_SHARE, DISK_SHARE = 0.6, 0.9  # of what is free, for the weights that are written

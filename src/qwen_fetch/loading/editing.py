@@ -1,35 +1,30 @@
-"""Edit a picture with a downloaded Qwen-Image-Edit: `tools/edit_image.py`, from arguments to a PNG."""
+"""Edit a picture with a downloaded Qwen-Image-Edit: load the pipeline, run it, save the PNG."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import secrets
-import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch import __version__
 from qwen_fetch.base import catalogue
-from qwen_fetch.base.problem import ExitCode, Problem
-from qwen_fetch.base.settings import DEFAULT_REPO, Settings
+from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import time_text
-from qwen_fetch.loading.explain_load import explain_load
-from qwen_fetch.loading.loader import Request, load, plan
-from qwen_fetch.loading.placement import Strategy, Wishes
+from qwen_fetch.loading.loader import load, plan
+from qwen_fetch.loading.placement import Strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
     from qwen_fetch.loading.checkpoint import Checkpoint
-    from qwen_fetch.loading.loader import Loaded
+    from qwen_fetch.loading.loader import Loaded, Request
 
-__all__ = ["Edit", "main", "run"]
+__all__ = ["GUIDANCE", "Edit", "run"]
 
-_STEPS = {"QwenImageEditPipeline": 50, "QwenImageEditPlusPipeline": 40}  # as the model cards say
-_GUIDANCE = 4.0  # likewise
+GUIDANCE = 4.0  # as the model cards say
+_STEPS = {"QwenImageEditPipeline": 50, "QwenImageEditPlusPipeline": 40}  # likewise
 _MULTIPLE = 16  # pixels: 8 for the VAE, 2 for the transformer's patches
 
 
@@ -57,7 +52,7 @@ class Edit:
     steps: int | None = None
     seed: int | None = None
     size: tuple[int, int] | None = None
-    guidance: float = _GUIDANCE
+    guidance: float = GUIDANCE
     negative: str = " "
 
     def __post_init__(self) -> None:  # noqa: D105 - see the class
@@ -111,81 +106,6 @@ def run(edit: Edit, request: Request) -> Path:
     _save(picture, edit, steps, seed, checkpoint, request)
     request.say(f"{steps} steps in {time_text(time.monotonic() - began)}, seed {seed}.")
     return edit.output
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
-    try:
-        arguments = _parser().parse_args(argv)
-        edit = Edit(
-            tuple(arguments.image),
-            arguments.prompt,
-            arguments.output,
-            arguments.steps,
-            arguments.seed,
-            arguments.size,
-            arguments.guidance,
-            arguments.negative,
-        )
-        folder = Path(arguments.repo_id)
-        request = Request(
-            Settings(
-                repo_id=DEFAULT_REPO if folder.is_dir() else arguments.repo_id,
-                revision=arguments.revision,
-                cache_dir=arguments.cache_dir,
-            ),
-            Wishes(arguments.device_map, arguments.low_ram, arguments.quantization, arguments.strategy),
-            folder if folder.is_dir() else None,
-            not arguments.quiet,
-        )
-        if arguments.explain:
-            for line in explain_load(request):
-                print(line)
-        else:
-            print(run(edit, request))
-    except Problem as problem:
-        print("\n".join(problem.lines()), file=sys.stderr)
-        return problem.exit_code
-    except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)
-        return ExitCode.INTERRUPTED
-    return ExitCode.DONE
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=f"Edit a picture with {DEFAULT_REPO}, as downloaded, placed where it runs best on this machine.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("image", nargs="+", type=Path, help="the picture; several only for 2509 and 2511")
-    parser.add_argument("prompt", help="what to do, such as 'make the sky pink'")
-    parser.add_argument("-o", "--output", type=Path, default=Path("edited.png"), help="default: %(default)s")
-    parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 50; 40 for 2509 and 2511)")
-    parser.add_argument("--seed", type=int, metavar="N", help="to make the same picture again (default: a new one)")
-    parser.add_argument("--size", type=_size, metavar="WxH", help="default: about 1 Mpx in the shape of the picture")
-    parser.add_argument("--guidance", type=float, default=_GUIDANCE, help="how strictly (default: %(default)s)")
-    parser.add_argument("--negative", default=" ", metavar="TEXT", help="what to avoid")
-    parser.add_argument("--explain", action="store_true", help="say where everything would go and why, and stop")
-    model = parser.add_argument_group("the model")
-    model.add_argument("--repo-id", default=DEFAULT_REPO, metavar="OWNER/NAME", help="or a folder (%(default)s)")
-    model.add_argument("--revision", default="main", help="branch, tag or commit (default: %(default)s)")
-    model.add_argument("--cache-dir", type=Path, metavar="DIR", help="default: what HF_HUB_CACHE or HF_HOME says")
-    place = parser.add_argument_group("where it runs (default: chosen for this machine)")
-    place.add_argument("--device-map", default="auto", metavar="auto|balanced|cuda|cuda:N|mps|cpu")
-    place.add_argument("--strategy", choices=[*Strategy], help="this way of placing it, and no other")
-    place.add_argument("--quantization", choices=["fp8", "nf4"], help="store weights in 8 or 4 bits")
-    place.add_argument("--low-ram", action="store_true", help="keep no copy of the weights in RAM")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
-    parser.add_argument("--version", action="version", version=f"qwen-fetch {__version__}")
-    return parser
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    try:
-        return int(width), int(height)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"wants WIDTHxHEIGHT, not {text!r}") from None
 
 
 def _open(path: Path) -> Any:

@@ -9,7 +9,7 @@ from qwen_fetch.base.units import size_text
 from qwen_fetch.loading.architecture import qwen_image_edit
 from qwen_fetch.loading.checkpoint import open_checkpoint
 from qwen_fetch.loading.hardware import look
-from qwen_fetch.loading.placement import choose
+from qwen_fetch.loading.ladder import choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

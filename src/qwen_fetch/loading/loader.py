@@ -20,7 +20,8 @@ from qwen_fetch.base.units import time_text
 from qwen_fetch.loading.checkpoint import download_command, open_checkpoint
 from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.loading.hardware import EXACT_PINNING, Hardware, look, look_with_torch, peak_ram
-from qwen_fetch.loading.placement import Placement, Wishes, choose, gib
+from qwen_fetch.loading.ladder import choose
+from qwen_fetch.loading.placement import Placement, Wishes, gib
 from qwen_fetch.loading.reading import read_ahead
 
 if TYPE_CHECKING:

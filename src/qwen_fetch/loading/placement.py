@@ -1,16 +1,13 @@
-"""Where the parts of the pipeline run best: pure, from (hardware, weights, wishes) to a placement.
+"""Where the parts of the pipeline go, as values: what can be wished for, the rungs there are, and what a rung takes.
 
-The ladder of `Strategy` is judged rung by rung (`rungs`); the first that fits is taken, and every better one is
-kept with the reason why not. All sizes are bytes. What is said about memory is calculated from exact shapes and
-from the source of diffusers 0.42.1 and torch 2.13.0; none of it was measured on a GPU.
-
-`python -m qwen_fetch.loading.placement` prints the table for common machines.
+All sizes are bytes. What is said about memory is calculated from exact shapes and from the source of diffusers 0.42.1
+and torch 2.13.0; none of it was measured on a GPU. Which rung is taken is decided in `ladder`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
@@ -20,10 +17,9 @@ from qwen_fetch.base.problem import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from qwen_fetch.loading.hardware import Hardware
-    from qwen_fetch.loading.weights import Dtype, Quantization, Weights
+    from qwen_fetch.loading.weights import Dtype, Quantization
 
-__all__ = ["Method", "Part", "Placement", "RuledOut", "Strategy", "Wishes", "choose", "gib", "ladder", "reasons"]
+__all__ = ["Method", "Part", "Placement", "RuledOut", "Strategy", "Wishes", "gib", "reasons"]
 
 Method = Literal["resident", "split", "model-offload", "block-stream", "leaf-stream"]
 
@@ -177,64 +173,9 @@ def gib(count: float) -> str:
     return f"{count / _GIB:.1f} GiB"
 
 
-def ladder(hardware: Hardware, weights: Weights, wishes: Wishes) -> list[Placement | RuledOut]:
-    """Every rung, best first: what it takes, or why it is not possible."""
-    from qwen_fetch.loading.rungs import judge  # noqa: PLC0415 - it builds the types of this module
-
-    loaded = weights.as_loaded(wishes.dtype, wishes.quantization)
-    return [judge(strategy, hardware, loaded, wishes) for strategy in Strategy]
-
-
-def choose(hardware: Hardware, weights: Weights, wishes: Wishes, *, after: Strategy | None = None) -> Placement:
-    """The best rung that fits.
-
-    Args:
-        hardware: What there is.
-        weights: Of the pipeline, as stored.
-        wishes: What was asked for.
-        after: Begin below this rung: it was tried, and the memory did not suffice.
-
-    Raises:
-        Problem: (does-not-fit) None does; it says what would.
-    """
-    rungs = ladder(hardware, weights, wishes)
-    if after is not None:
-        rungs = rungs[list(Strategy).index(after) + 1 :]
-    ruled_out: list[RuledOut] = []
-    for rung in rungs:
-        if isinstance(rung, Placement):
-            return replace(rung, ruled_out=tuple(ruled_out))
-        ruled_out.append(rung)
-    raise Problem(
-        catalogue.DOES_NOT_FIT,
-        wishes=wishes,
-        machine=hardware,
-        reasons="; ".join(reasons(ruled_out)) or "every rung was tried",
-        instead=_instead(hardware, weights, wishes),
-    )
-
-
 def reasons(ruled_out: Iterable[RuledOut]) -> list[str]:
     """Each reason once, with the rungs it rules out."""
     rungs: dict[str, list[str]] = {}
     for rung in ruled_out:
         rungs.setdefault(rung.reason, []).append(rung.strategy)
     return [f"{', '.join(names)}: {reason}" for reason, names in rungs.items()]
-
-
-def _instead(hardware: Hardware, weights: Weights, wishes: Wishes) -> str:
-    """What would fit where the wishes do not."""
-    for other in (Wishes(), Wishes(quantization="fp8"), Wishes(quantization="nf4"), Wishes(device_map="cpu")):
-        for rung in ladder(hardware, weights, other):
-            if isinstance(rung, Placement) and other != wishes:
-                return f"This fits: {other} ({rung.strategy}: {rung.reason})."
-    return (
-        "Close other programs, or use another machine. Calculated to suffice: a CUDA GPU with 6 GiB free and 10 GiB "
-        "of RAM, 64 GB of RAM without a GPU (hours for a picture), or a Mac with 96 GB."
-    )
-
-
-if __name__ == "__main__":
-    from qwen_fetch.loading.placement_table import print_table
-
-    print_table()

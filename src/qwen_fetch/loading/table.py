@@ -1,4 +1,4 @@
-"""The table of placements for common machines: what `python -m qwen_fetch.loading.placement` prints."""
+"""The table of placements for common machines: what `python -m qwen_fetch.loading.table` prints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import DEFAULT_REPO
 from qwen_fetch.loading.architecture import qwen_image_edit
 from qwen_fetch.loading.hardware import MAC_GPU_SHARE, Device, Hardware
-from qwen_fetch.loading.placement import Wishes, choose, gib
+from qwen_fetch.loading.ladder import choose
+from qwen_fetch.loading.placement import Wishes, gib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,3 +55,7 @@ def print_table() -> None:
         vram = gib(found.peak_vram) if found.vram else "-"
         pinned = gib(found.pinned) if found.pinned else "-"
         print(f"{name:<24} {found.strategy:<21} {vram:>9} {gib(found.ram):>9} {pinned:>9}  {found.reason}")
+
+
+if __name__ == "__main__":
+    print_table()

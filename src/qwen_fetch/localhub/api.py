@@ -1,16 +1,15 @@
 """The endpoint: the Hub's API, small files, and the way to the large ones."""
 
 import json
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from qwen_fetch.localhub.bodies import FileBody
 from qwen_fetch.localhub.catalog import Entry, Revision, folders
 from qwen_fetch.localhub.replies import Reply, as_json, error, ranged, text
 from qwen_fetch.localhub.serving import Handler
+from qwen_fetch.localhub.site import Site
 
-if TYPE_CHECKING:
-    from qwen_fetch.localhub.hub import LocalHub
+__all__ = ["ApiHandler"]
 
 _NOT_FOUND = "Not found"
 
@@ -35,8 +34,8 @@ class ApiHandler(Handler):
     def _own(self, path: str) -> None:
         """Answer what only this hub has. Not logged, and no fault touches it."""
         if path == "/_localhub/clear":
-            self.hub.log.clear()
-        data = json.dumps(self.hub.log.totals()).encode()
+            self.site.log.clear()
+        data = json.dumps(self.site.log.totals()).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -51,49 +50,49 @@ class ApiHandler(Handler):
     def _refusal(self) -> Reply | None:
         """Return the reply to somebody who may not read, None for all others."""
         given = self.headers.get("Authorization")
-        if self.hub.token is None or given == f"Bearer {self.hub.token}":
+        if self.site.token is None or given == f"Bearer {self.site.token}":
             return None
         if given is not None:
             return error(401, "Invalid credentials in Authorization header")
-        if self.hub.public:
+        if self.site.public:
             return None
         return error(401, "Repository not found", "RepoNotFound")
 
     def _api(self, path: str, query: str, body: bytes) -> Reply:
         """Answer a question about the repo."""
         if path == "/api/whoami-v2":
-            if self.hub.token is None or "Authorization" not in self.headers:
+            if self.site.token is None or "Authorization" not in self.headers:
                 return error(401, "Invalid username or password.")
             return as_json({"type": "user", "name": "local", "orgs": [], "auth": {"type": "access_token"}})
         repo, rest = self._split(path.removeprefix("/api/models/"))
-        if not path.startswith("/api/models/") or repo != self.hub.repo_id:
+        if not path.startswith("/api/models/") or repo != self.site.repo_id:
             return self._no_repo()
         verb, _, rest = rest.partition("/")
         name, _, folder = rest.partition("/")
         # Only these verbs are followed by a path; the names of the others may hold slashes.
-        revision = self.hub.catalog.revision((name if verb == "tree" else rest) or "main")
+        revision = self.site.catalog.revision((name if verb == "tree" else rest) or "main")
         if revision is None:
             return error(404, f"Invalid rev id: {rest}", "RevisionNotFound")
         options = dict(parse_qsl(query))
         match verb:
             case "" | "revision":
-                return as_json(_info(self.hub, revision))
+                return as_json(_info(self.site, revision))
             case "tree":
-                return _tree(self.hub, revision, folder, options.get("recursive", "").lower() in ("1", "true"))
+                return _tree(self.site, revision, folder, options.get("recursive", "").lower() in ("1", "true"))
             case "paths-info":
                 wanted = _paths(body)
                 entries = [revision.entries[path] for path in wanted if path in revision.entries]
-                return as_json([_file(self.hub, entry) for entry in entries])
+                return as_json([_file(self.site, entry) for entry in entries])
             case "xet-read-token":
                 return self._xet_token()
         return error(404, _NOT_FOUND)
 
     def _xet_token(self) -> Reply:
-        token, expires = self.hub.signer.xet_token()
+        token, expires = self.site.signer.xet_token()
         return as_json(
-            {"accessToken": token, "exp": expires, "casUrl": self.hub.data_endpoint},
+            {"accessToken": token, "exp": expires, "casUrl": self.site.data_endpoint},
             {
-                "X-Xet-Cas-Url": self.hub.data_endpoint,
+                "X-Xet-Cas-Url": self.site.data_endpoint,
                 "X-Xet-Access-Token": token,
                 "X-Xet-Token-Expiration": str(expires),
             },
@@ -104,10 +103,10 @@ class ApiHandler(Handler):
         repo, rest = self._split(path.removeprefix("/"))
         verb, _, rest = rest.partition("/")
         name, _, wanted = rest.partition("/")
-        if repo != self.hub.repo_id or verb != "resolve":
+        if repo != self.site.repo_id or verb != "resolve":
             self.answer("resolve", path, False, self._no_repo())
             return
-        revision = self.hub.catalog.revision(name)
+        revision = self.site.catalog.revision(name)
         if revision is None:
             reply = error(404, f"Invalid rev id: {name}", "RevisionNotFound")
             self.answer("resolve", wanted, False, reply)
@@ -118,7 +117,7 @@ class ApiHandler(Handler):
             return
         headers = {"X-Repo-Commit": revision.commit}
         if entry.is_lfs:
-            reply = text(302, b"", {**headers, **_redirect(self.hub, entry, revision)})
+            reply = text(302, b"", {**headers, **_redirect(self.site, entry, revision)})
         else:
             headers["ETag"] = f'"{entry.etag}"'
             reply = ranged(FileBody(entry.file), self.headers.get("Range"), headers)
@@ -135,27 +134,27 @@ class ApiHandler(Handler):
         return error(status, "Repository not found", "RepoNotFound")
 
 
-def _redirect(hub: "LocalHub", entry: Entry, revision: Revision) -> dict[str, str]:
+def _redirect(site: Site, entry: Entry, revision: Revision) -> dict[str, str]:
     """Return the headers that send a client to the data host."""
     headers = {
         "X-Linked-Etag": f'"{entry.etag}"',
         "X-Linked-Size": str(entry.size),
-        "Location": hub.signer.url(hub.data_endpoint, f"/repos/{entry.sha256}", hub.url_lifetime),
+        "Location": site.signer.url(site.data_endpoint, f"/repos/{entry.sha256}", site.url_lifetime),
     }
-    if hub.xet:
-        token = f"{hub.endpoint}/api/models/{hub.repo_id}/xet-read-token/{revision.commit}"
-        info = f"{hub.data_endpoint}/v1/reconstructions/{entry.xet_hash}"
+    if site.xet:
+        token = f"{site.endpoint}/api/models/{site.repo_id}/xet-read-token/{revision.commit}"
+        info = f"{site.data_endpoint}/v1/reconstructions/{entry.xet_hash}"
         headers["X-Xet-Hash"] = entry.xet_hash
         headers["Link"] = f'<{token}>; rel="xet-auth", <{info}>; rel="xet-reconstruction-info"'
     return headers
 
 
-def _info(hub: "LocalHub", revision: Revision) -> dict[str, object]:
+def _info(site: Site, revision: Revision) -> dict[str, object]:
     return {
         "_id": revision.commit[:24],
-        "id": hub.repo_id,
-        "modelId": hub.repo_id,
-        "author": hub.repo_id.split("/")[0],
+        "id": site.repo_id,
+        "modelId": site.repo_id,
+        "author": site.repo_id.split("/")[0],
         "sha": revision.commit,
         "private": False,
         "gated": False,
@@ -174,7 +173,7 @@ def _info(hub: "LocalHub", revision: Revision) -> dict[str, object]:
     }
 
 
-def _tree(hub: "LocalHub", revision: Revision, folder: str, recursive: bool) -> Reply:
+def _tree(site: Site, revision: Revision, folder: str, recursive: bool) -> Reply:
     """Return what is in `folder`, with all that is below it if `recursive`."""
     prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
     found: list[dict[str, object]] = [
@@ -182,7 +181,7 @@ def _tree(hub: "LocalHub", revision: Revision, folder: str, recursive: bool) -> 
         for path in folders(revision.entries)
         if path.startswith(prefix)
     ]
-    found += [_file(hub, entry) for path, entry in revision.entries.items() if path.startswith(prefix)]
+    found += [_file(site, entry) for path, entry in revision.entries.items() if path.startswith(prefix)]
     if not found:
         return error(404, f"{folder} does not exist on this revision", "EntryNotFound")
     if not recursive:
@@ -190,11 +189,11 @@ def _tree(hub: "LocalHub", revision: Revision, folder: str, recursive: bool) -> 
     return as_json(found)
 
 
-def _file(hub: "LocalHub", entry: Entry) -> dict[str, object]:
+def _file(site: Site, entry: Entry) -> dict[str, object]:
     item = {"type": "file", "oid": entry.blob_id, "size": entry.size, "path": entry.path, **_lfs(entry)}
     if "lfs" in item:
         item["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": 135}
-        if hub.xet:
+        if site.xet:
             item["xetHash"] = entry.xet_hash
     return item
 

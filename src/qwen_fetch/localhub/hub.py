@@ -1,27 +1,38 @@
 """The hub itself: two servers, one catalog, and the knobs that tests turn."""
 
 import contextlib
-import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TextIO
 
 from qwen_fetch.localhub import xet
 from qwen_fetch.localhub.api import ApiHandler
-from qwen_fetch.localhub.catalog import Catalog, Entry, Revision
+from qwen_fetch.localhub.catalog import Entry, Revision
 from qwen_fetch.localhub.data import DataHandler
 from qwen_fetch.localhub.faults import Faults
-from qwen_fetch.localhub.kept import Kept, Packing, keep
+from qwen_fetch.localhub.kept import Packing, keep
 from qwen_fetch.localhub.log import RequestLog
-from qwen_fetch.localhub.pace import Pacer
 from qwen_fetch.localhub.serving import Server
-from qwen_fetch.localhub.signer import Signer
+from qwen_fetch.localhub.site import Site
+
+__all__ = ["LocalHub"]
 
 
-class LocalHub:
+class LocalHub(Site):
     """A Hub that serves a folder as one repo, from the moment it is made until `close`.
 
-    Everything but the folders, the ports, `packing` and `xet` can be changed while it serves.
+    Its knobs are the attributes of `Site`, and can be turned while it serves. The digests of large files are kept in
+    `<folder>.digests.json` beside it for the next start.
+
+    Args:
+        folder: What `main` holds. Served from there: leave it alone while the hub runs.
+        repo_id: Like all up to `cas_version`, an attribute of `Site`, which says what it means.
+        faults: None for none, to begin with.
+        port: Of the endpoint; 0 for any that is free.
+        log_file: Where each finished request is written as a line of JSON.
+        store: A folder in which xorbs are kept as files: they cost as much space as the repo, and sending them
+            costs next to nothing. None: each is put together as it is sent.
+        packing: How chunks are packed in `store`.
     """
 
     def __init__(
@@ -43,46 +54,22 @@ class LocalHub:
         store: Path | None = None,
         packing: Packing = "none",
     ) -> None:
-        """Take stock of `folder` and start to serve.
-
-        The digests of large files are kept in `<folder>.digests.json` beside it for the next start.
-
-        Args:
-            folder: What `main` holds. Served from there: leave it alone while the hub runs.
-            repo_id: The name of the repo.
-            xet: Whether large files can be read over Xet too.
-            faults: What goes wrong.
-            line_rate: Bytes/s of all replies with data together; None for no limit.
-            connection_rate: The same for each connection.
-            latency: Seconds before the first byte of every reply.
-            token: The one right token; None lets in everybody, whatever they bring.
-            public: Whether a missing token is let in and only a wrong one refused, as for a public repo.
-            url_lifetime: Seconds that the URLs of data are right; None for an hour.
-            cas_version: The newest form of reconstructions the CAS knows.
-            port: Of the endpoint; 0 for any that is free.
-            log_file: Where each finished request is written as a line of JSON.
-            store: A folder in which xorbs are kept as files: they cost as much space as the repo, and sending them
-                costs next to nothing. None: each is put together as it is sent.
-            packing: How chunks are packed in `store`.
-        """
-        self.repo_id = repo_id
-        self.xet = xet
-        self.faults = faults or Faults()
-        self.line_rate = line_rate
-        self.connection_rate = connection_rate
-        self.latency = latency
-        self.token = token
-        self.public = public
-        self.url_lifetime = url_lifetime
-        self.cas_version = cas_version
+        """Take stock of `folder` and start to serve."""
+        super().__init__(
+            repo_id=repo_id,
+            xet=xet,
+            faults=faults or Faults(),
+            line_rate=line_rate,
+            connection_rate=connection_rate,
+            latency=latency,
+            token=token,
+            public=public,
+            url_lifetime=url_lifetime,
+            cas_version=cas_version,
+            log=RequestLog(log_file),
+        )
         self._store = store
         self._packing: Packing = packing
-        self._kept: dict[tuple[str, int], Kept] = {}
-        self.log = RequestLog(log_file)
-        self.line = Pacer()
-        self.signer = Signer()
-        self.catalog = Catalog()
-        self.closing = threading.Event()
         self.commit = self.add_revision("main", folder)
         """The commit of `folder`: 40 hex digits that depend on paths and content alone."""
         self._servers: list[Server] = []
@@ -94,11 +81,9 @@ class LocalHub:
             raise
         api, data = (server.port for server in self._servers)
         self.endpoint = f"http://127.0.0.1:{api}"
-        """The URL for `HF_ENDPOINT`."""
         # Another name and another port: clients take it for another host, as the real one is, and it can be
         # blocked alone.
         self.data_endpoint = f"http://localhost:{data}"
-        """The URL of the data host, CDN and CAS."""
         # Where the name means IPv6 first, a refused connection costs some clients seconds.
         with contextlib.suppress(OSError):
             self._servers.append(Server(("::1", data), DataHandler, self))
@@ -112,10 +97,6 @@ class LocalHub:
                 for number in range(xet.xorb_count(entry.size)) if entry.is_lfs else ():
                     self._kept[entry.xet_hash, number] = keep(self._store, entry, number, self._packing)
         return revision.commit
-
-    def kept(self, entry: Entry, number: int) -> Kept | None:
-        """Return a xorb as a file, if xorbs are kept."""
-        return self._kept.get((entry.xet_hash, number))
 
     def entry(self, path: str, revision: str = "main") -> Entry:
         """Return the file at `path` with its size and digests; KeyError if there is none."""

@@ -9,15 +9,15 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from qwen_fetch.localhub.faults import Fault
 from qwen_fetch.localhub.log import DATA_KINDS, Request
 from qwen_fetch.localhub.pace import Pacer, quantum
 from qwen_fetch.localhub.replies import Reply, altered
+from qwen_fetch.localhub.site import Site
 
-if TYPE_CHECKING:
-    from qwen_fetch.localhub.faults import Fault
-    from qwen_fetch.localhub.hub import LocalHub
+__all__ = ["ConnectionEndedError", "Handler", "Server"]
 
 _BUFFER = 512 << 10  # bytes read and sent at a time when no rate is set
 _SENDFILE = 1 << 20  # bytes handed to the kernel at a time
@@ -34,9 +34,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], handler: type["Handler"], hub: "LocalHub") -> None:
+    def __init__(self, address: tuple[str, int], handler: type["Handler"], site: Site) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.hub = hub
+        self.site = site
         self._open: set[socket.socket] = set()
         self._changed = threading.Condition()
         super().__init__(address, handler)
@@ -98,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Begin a connection."""
         super().setup()
-        self.hub = self.server.hub
+        self.site = self.server.site
         self._number = next(self._numbers)
         self._carried = 0  # bytes of bodies over this connection
         self._pacer = Pacer()
@@ -133,19 +133,19 @@ class Handler(BaseHTTPRequestHandler):
             headers={name.lower(): value for name, value in self.headers.items()},
             connection=self._number,
         )
-        self.hub.log.begin(request)
+        self.site.log.begin(request)
         span = reply.body.span(reply.start, reply.end)
-        faults = self.hub.faults.take(kind, path, span, reply.length, self._carried)
+        faults = self.site.faults.take(kind, path, span, reply.length, self._carried)
         reply = altered(reply, faults)
         try:
-            self._pause(self.hub.latency + sum(fault.delay or 0.0 for fault in faults))
+            self._pause(self.site.latency + sum(fault.delay or 0.0 for fault in faults))
             for fault in faults:
                 if fault.close_at_once:
                     self._end(reset=fault.reset)
             self._send(request, reply)
         finally:
             reply.body.close()
-            self.hub.log.end(request)
+            self.site.log.end(request)
 
     def _send(self, request: Request, reply: Reply) -> None:
         request.status = reply.status
@@ -162,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
                 self._stay_silent()
             self._end(reset=fault.reset)
 
-    def _limit(self, reply: Reply) -> tuple[int, "Fault | None"]:
+    def _limit(self, reply: Reply) -> tuple[int, Fault | None]:
         """Return how many bytes of the body to send, and the fault that keeps the rest back."""
         fault = reply.cut
         if fault is None:
@@ -178,11 +178,11 @@ class Handler(BaseHTTPRequestHandler):
         raw = reply.body.raw() if hasattr(os, "sendfile") else None
         sent = 0
         while sent < limit:
-            if self.hub.closing.is_set():
+            if self.site.closing.is_set():
                 raise ConnectionEndedError
             lanes = [(slow, reply.slow)]
             if request.kind in DATA_KINDS:
-                lanes += [(self.hub.line, self.hub.line_rate), (self._pacer, self.hub.connection_rate)]
+                lanes += [(self.site.line, self.site.line_rate), (self._pacer, self.site.connection_rate)]
             rates = [(pacer, rate) for pacer, rate in lanes if rate]
             if raw is not None and not rates:
                 count = min(limit - sent, _SENDFILE)
@@ -212,13 +212,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _pause(self, seconds: float) -> None:
         """Wait, unless the hub closes meanwhile."""
-        if seconds > 0 and self.hub.closing.wait(seconds):
+        if seconds > 0 and self.site.closing.wait(seconds):
             raise ConnectionEndedError
 
     def _stay_silent(self) -> None:
         """Keep the connection open until the client ends it or the hub closes."""
         self.connection.settimeout(0.1)
-        while not self.hub.closing.is_set():
+        while not self.site.closing.is_set():
             try:
                 if not self.connection.recv(4096):
                     return
