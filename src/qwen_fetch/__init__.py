@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qwen_fetch.base.version import __version__
+
 if TYPE_CHECKING:
     from qwen_fetch.base.events import Listener
     from qwen_fetch.loading.loader import load_pipeline
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from qwen_fetch.routines.report import Report
 
 __all__ = ["__version__", "download", "load_pipeline", "status"]
-__version__ = "0.1.0"
 
 
 def download(*, resume: bool = True, force: bool = False, emit: Listener = lambda _: None, **settings: Any) -> Result:

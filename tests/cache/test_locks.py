@@ -9,10 +9,10 @@ from pathlib import Path
 import filelock
 import pytest
 
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.cache.locks import BlobLock, holder
 from qwen_fetch.cache.store import Store
-from qwen_fetch.listing.snapshot import RepoFile
 
 FILE = RepoFile("shard", 100, Digest("sha256", "a" * 64))
 HOLD = """

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
+from qwen_fetch.cache.disk import first_hole
 from qwen_fetch.cache.partial import Partial
-from qwen_fetch.cache.store import first_hole
-from qwen_fetch.listing.snapshot import RepoFile
 
 DATA = bytes(i * 31 % 251 for i in range(5000))
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.cache.store import Leftover, OnDisk, Store, first_hole
-from qwen_fetch.listing.snapshot import RepoFile
+from qwen_fetch.cache.store import Leftover, OnDisk, Store
 
 COMMIT = "c" * 40
 SHARD = RepoFile("vae/shard.safetensors", 100, Digest("sha256", "a" * 64))
@@ -165,16 +165,3 @@ def test_what_was_shown_wrong_is_removed_with_its_pointer(store: Store) -> None:
     assert not pointer.is_symlink()
     assert not store.blob(SHARD).exists()
     store.discard(COMMIT, SHARD)
-
-
-def test_a_file_without_a_hole_has_none(tmp_path: Path) -> None:
-    path = put(tmp_path / "x", 10_000)
-    with path.open("rb") as file:
-        assert first_hole(file.fileno(), 10_000) == 10_000
-
-
-def test_a_system_that_cannot_tell_holes_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = put(tmp_path / "x", 100)
-    with path.open("rb") as file:
-        monkeypatch.delattr(os, "SEEK_HOLE", raising=False)
-        assert first_hole(file.fileno(), 100) == 100

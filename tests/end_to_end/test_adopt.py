@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from workbench import BIG, REPO, SHARD, Bench, OpenHub, Tool, big_repo
 
 from qwen_fetch.base.events import Event, Note
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.cache.inspection import filled, received
 from qwen_fetch.cache.material import Material, search
 from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.cache.store import OnDisk, Store
-from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.transfer import adopt as adopting
 from qwen_fetch.transfer.plan import Action, Step, make_plan
 
@@ -206,8 +206,8 @@ def run_adopt(store: Store, folder: Path) -> tuple[dict[str, int], list[Event]]:
 @pytest.fixture
 def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """As between two disks."""
-    for name in ("_reflink", "_link"):
-        monkeypatch.setattr(adopting, name, lambda *_: "")
+    monkeypatch.setattr("qwen_fetch.cache.disk.clone", lambda *_: False)
+    monkeypatch.setattr("qwen_fetch.cache.disk.share", lambda *_: "")
 
 
 @pytest.mark.usefixtures("no_links")

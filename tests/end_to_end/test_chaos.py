@@ -98,7 +98,7 @@ def one_run(hub: LocalHub, cache: Path, transport: str, kill_at: int | None) -> 
 def test_any_history_of_faults_and_kills_ends_in_a_verified_snapshot(
     history: list[tuple[list[dict[str, object]], str, int | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qwen_fetch.routines.download.pause", lambda _: 0.01)
+    monkeypatch.setattr("qwen_fetch.routines.patience.pause", lambda _: 0.01)
     monkeypatch.setattr("qwen_fetch.transfer.retry.pause", lambda _: 0.01)
     repo, cache = tmp_path / "repo", tmp_path / "cache"
     shutil.rmtree(cache, ignore_errors=True)

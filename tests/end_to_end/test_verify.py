@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from workbench import REPO, SHARD, Bench
 
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.cache.inspection import oddity
 from qwen_fetch.cache.memory import Memory
 from qwen_fetch.cache.store import Store
-from qwen_fetch.listing.snapshot import RepoFile
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ import pytest
 import scripted
 from scripted import DATA, Reply, Scripted
 
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.transport.endpoint import Endpoint
 from qwen_fetch.transport.http import Addresses, HttpSource
 

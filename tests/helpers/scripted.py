@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
-from qwen_fetch.listing.snapshot import RepoFile
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.transport.source import Failure, Source
 
 DATA = bytes(i * 7 % 251 for i in range(1000))  # the file that the scripts are about

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scripted import DATA, Reply, Scripted, fetch
 
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.transport.endpoint import Endpoint
 from qwen_fetch.transport.xet import Admission, XetSource
 

@@ -10,13 +10,13 @@ from huggingface_hub.utils._paths import filter_repo_objects
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwen_fetch.base.files import RepoFile, Snapshot
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing import snapshot
 from qwen_fetch.listing.hub import Hub
-from qwen_fetch.listing.snapshot import RepoFile, Snapshot
 from qwen_fetch.localhub.hub import LocalHub
 
 COMMIT = "c" * 40

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.locks import locks_hold
 from qwen_fetch.cache.store import OnDisk, Store
-from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.routines import preflight
 from qwen_fetch.routines.preflight import check_cache, check_environment, check_room
 from qwen_fetch.transfer.plan import make_plan
@@ -99,7 +99,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers(store: Store, monkeypatch
 
 
 def test_a_file_system_for_small_files_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "_file_system", lambda _: "vfat")
+    monkeypatch.setattr("qwen_fetch.cache.disk._file_system", lambda _: "vfat")
     with pytest.raises(Problem, match=r"cannot hold a file of 5\.0 GB"):
         check_room(Settings(), store, make_plan([FILE], {FILE.path: OnDisk()}))
 

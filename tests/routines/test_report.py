@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from qwen_fetch.base.files import RepoFile, Snapshot
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
-from qwen_fetch.listing.snapshot import RepoFile, Snapshot
 from qwen_fetch.routines.report import FileState, make_report
 from qwen_fetch.routines.status import status_lines
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.cache.store import OnDisk
-from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.transfer.plan import Action, make_plan
 
 SIZE = 100

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen_fetch.base import catalogue
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.cache.locks import BlobLock
 from qwen_fetch.cache.store import Store
-from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.transfer import schedule
 from qwen_fetch.transfer.job import Job, State, Window
 from qwen_fetch.transfer.plan import Action, Step

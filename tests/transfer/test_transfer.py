@@ -10,11 +10,11 @@ from typing import Literal
 import pytest
 
 from qwen_fetch.base.events import Event, FileDone, Mismatch, Progress, Retry, Switch
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import Settings, Transport
 from qwen_fetch.cache.store import Store
-from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.transfer.job import Job, State
 from qwen_fetch.transfer.plan import Action, Step
 from qwen_fetch.transfer.transfer import Transfer

@@ -15,8 +15,8 @@ import pytest
 from http_script import TOKEN, fetch, part, to
 from scripted import DATA, Reply, Scripted
 
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.transport.connection import shown
 from qwen_fetch.transport.endpoint import Endpoint
 from qwen_fetch.transport.source import Failure, FailureKind

@@ -8,8 +8,8 @@ from hf_xet import XetFileInfo, XetSession
 from scripted import fetch
 from workbench import REPO
 
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.localhub import Fault, LocalHub, xet
 from qwen_fetch.localhub.kept import Packing
 from qwen_fetch.transport.endpoint import Endpoint

@@ -15,8 +15,8 @@ import pytest
 from scripted import fetch
 from workbench import BIG, REPO, big_repo
 
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.localhub import Fault, Faults, LocalHub
 from qwen_fetch.localhub.xet import CHUNK, HEADER, XORB_CONTENT
 from qwen_fetch.transport.endpoint import Endpoint

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from qwen_fetch.listing.snapshot import RepoFile
+    from qwen_fetch.base.files import RepoFile
     from qwen_fetch.transfer.job import Job
     from qwen_fetch.transfer.plan import Step
 

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
-from qwen_fetch.cache.store import first_hole
+from qwen_fetch.cache.disk import first_hole
 
 if TYPE_CHECKING:
     from pathlib import Path

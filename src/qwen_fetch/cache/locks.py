@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, SoftFileLock, Timeout
 
+from qwen_fetch.cache import disk
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from filelock import BaseFileLock
 
+    from qwen_fetch.base.files import RepoFile
     from qwen_fetch.cache.store import Store
-    from qwen_fetch.listing.snapshot import RepoFile
 
 __all__ = ["BlobLock", "holder", "locks_hold"]
 
@@ -104,7 +106,7 @@ def holder(store: Store, file: RepoFile) -> str:
         owner, host = int(note["pid"]), str(note["host"])
         when = time.strftime("%H:%M", time.localtime(float(note["since"])))
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        pid = _kernel_holder(path)
+        pid = disk.lock_holder(path)
         return f"another program (process {pid} on this machine)" if pid else "another program"
     where = "this machine" if host == socket.gethostname() else ascii(host).strip("'")
     return f"another qwen-fetch (process {owner} on {where}, since {when})"
@@ -112,15 +114,3 @@ def holder(store: Store, file: RepoFile) -> str:
 
 def _note(lock: Path) -> Path:
     return lock.with_suffix(".holder")
-
-
-def _kernel_holder(path: Path) -> int | None:
-    """The process that holds a flock on `path`, where the kernel tells (Linux)."""
-    try:
-        status = path.stat()
-        with open("/proc/locks", encoding="ascii") as table:  # noqa: PTH123 - no path to compute with
-            rows = [line.split() for line in table]
-    except OSError:
-        return None
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    return next((int(row[4]) for row in rows if len(row) > 5 and row[5] == device), None)

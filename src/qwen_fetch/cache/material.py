@@ -17,8 +17,8 @@ from qwen_fetch.cache.inspection import can_begin, filled, received
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from qwen_fetch.base.files import RepoFile
     from qwen_fetch.cache.store import OnDisk, Store
-    from qwen_fetch.listing.snapshot import RepoFile
 
 __all__ = ["Material", "search", "usable"]
 

@@ -17,13 +17,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from qwen_fetch.base.integrity import hash_file
+from qwen_fetch.cache.disk import give_name, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from qwen_fetch.base.files import RepoFile
     from qwen_fetch.cache.store import OnDisk, Store
-    from qwen_fetch.listing.snapshot import RepoFile
 
 __all__ = ["Memory", "Read", "survey"]
 
@@ -66,7 +67,7 @@ class Memory:
         """What was read from the file at `path`, if it has not been touched since."""
         known = self._known.get(self._key(path))
         try:
-            return known if known and known[:3] == _signature(path) else None
+            return known if known and known[:3] == identity(path) else None
         except OSError:
             return None
 
@@ -87,17 +88,17 @@ class Memory:
         if not again and (known := self.recall(path)) and len(known.digest) == len(file.digest.hex):
             on_bytes(known.size)
             return known.digest
-        before = _signature(path)
+        before = identity(path)
         hasher = file.digest.hasher(before[0])
         hash_file(path, hasher, 0, None, on_bytes)
-        if _signature(path) == before:  # else it is being written, and what was read is of no moment in its life
+        if identity(path) == before:  # else it is being written, and what was read is of no moment in its life
             self._note(path, Read(*before, hasher.hexdigest(), time.time()))
         return hasher.hexdigest()
 
     def add(self, path: Path, digest: str) -> None:
         """Remember a digest that was just computed from the file at `path`."""
         with suppress(OSError):
-            self._note(path, Read(*_signature(path), digest, time.time()))
+            self._note(path, Read(*identity(path), digest, time.time()))
 
     def save(self) -> None:
         """Write it down, together with what others wrote meanwhile; a failure only costs the saving."""
@@ -111,7 +112,7 @@ class Memory:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             part = self._file.with_name(f"{self._file.name}.{secrets.token_hex(4)}")
             part.write_text(json.dumps({"format": _FORMAT, "files": merged}, indent=1), encoding="utf-8")
-            part.replace(self._file)
+            give_name(part, self._file)
             self._is_new = False
 
     def _note(self, path: Path, read: Read) -> None:
@@ -146,8 +147,3 @@ def survey(store: Store, memory: Memory, commit: str, files: Sequence[RepoFile])
             if known and known.digest != file.digest.hex:
                 disk[file.path] = replace(disk[file.path], wrong=True)
     return disk
-
-
-def _signature(path: Path) -> tuple[int, int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -10,13 +10,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from qwen_fetch.base.integrity import hash_file
-from qwen_fetch.cache.store import first_hole
+from qwen_fetch.cache import disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qwen_fetch.listing.snapshot import RepoFile
+    from qwen_fetch.base.files import RepoFile
 
 __all__ = ["Partial"]
 
@@ -43,9 +43,9 @@ class Partial:
         self.path = path
         self.file = file
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = _opened(path)
+        self._descriptor = disk.open_growing(path)
         there = os.fstat(self._descriptor).st_size
-        good = first_hole(self._descriptor, there) if keep and there <= file.size else 0
+        good = disk.first_hole(self._descriptor, there) if keep and there <= file.size else 0
         if good < there:
             os.ftruncate(self._descriptor, good)
         self._lock = threading.Lock()
@@ -107,17 +107,13 @@ class Partial:
     @property
     def intact(self) -> bool:
         """Whether the file on disk is still the one that is being written, and as long as what was written."""
-        try:
-            there, ours = self.path.stat(), os.fstat(self._descriptor)
-        except OSError:
-            return False
-        return os.path.samestat(there, ours) and there.st_size == self._committed
+        return disk.is_same_file(self.path, self._descriptor, self._committed)
 
     def reopen(self) -> None:
         """Begin again with a new file, after somebody else has changed or removed this one."""
         with self._open:
             os.close(self._descriptor)
-            self._descriptor = _opened(self.path)
+            self._descriptor = disk.open_growing(self.path)
         self.restart()
 
     def restart(self) -> None:
@@ -141,7 +137,7 @@ class Partial:
         with self._open:
             if self._descriptor >= 0:
                 committed = self._committed
-                os.fsync(self._descriptor)
+                disk.flush(self._descriptor)
                 self._flushed = committed
 
     def close(self) -> None:
@@ -150,7 +146,3 @@ class Partial:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
                 self._descriptor = -1
-
-
-def _opened(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)

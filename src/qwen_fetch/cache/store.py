@@ -16,23 +16,22 @@ import hashlib
 import os
 import re
 import secrets
-import shutil
 import socket
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from qwen_fetch.base.shell import is_switched_on
+from qwen_fetch.cache import disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
-    from qwen_fetch.listing.snapshot import RepoFile
+    from qwen_fetch.base.files import RepoFile
 
-__all__ = ["Leftover", "OnDisk", "Store", "first_hole"]
+__all__ = ["Leftover", "OnDisk", "Store"]
 
 LeftoverKind = Literal["partial", "orphan", "temporary", "pointer", "lock", "foreign", "xet"]
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -174,26 +173,18 @@ class Store:
     @property
     def free_bytes(self) -> int:
         """Free space on the file system that holds, or will hold, the cache."""
-        folder = self.cache_dir
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        return shutil.disk_usage(folder).free
+        return disk.free_bytes(self.cache_dir)
 
     @cached_property
     def symlinks_work(self) -> bool:
         """Whether symlinks can be made in the cache, and may be.
 
-        On Windows they need Developer Mode or an administrator; HF_HUB_DISABLE_SYMLINKS forbids them everywhere.
+        HF_HUB_DISABLE_SYMLINKS forbids them.
         """
         if is_switched_on("HF_HUB_DISABLE_SYMLINKS"):
             return False
         self.repo.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.repo, prefix=".probe-") as folder:
-            try:
-                Path(folder, "link").symlink_to(Path(folder, "target"))
-            except (OSError, NotImplementedError):
-                return False
-        return True
+        return disk.symlinks_work(self.repo)
 
     def install(self, commit: str, file: RepoFile, verified: Path | None = None) -> None:
         """Give a verified file its final name, in one step, and lead its pointer there if it has none.
@@ -211,10 +202,10 @@ class Store:
         """
         blob, pointer = self.blob(file), self.pointer(commit, file)
         pointer.parent.mkdir(parents=True, exist_ok=True)
-        (verified or self.partial(file)).replace(blob if self.symlinks_work else pointer)
+        disk.give_name(verified or self.partial(file), blob if self.symlinks_work else pointer)
         if self.symlinks_work:
             with suppress(OSError):  # there is one, or the Hub client will make it
-                pointer.symlink_to(os.path.relpath(blob, pointer.parent))
+                disk.point(pointer, blob)
 
     def discard(self, commit: str, file: RepoFile) -> None:
         """Remove a file that was shown to be wrong, pointer and blob."""
@@ -244,21 +235,8 @@ class Store:
             pointer.unlink()
         else:
             self.blobs.mkdir(parents=True, exist_ok=True)
-            pointer.replace(self.spare_name(file))
+            disk.give_name(pointer, self.spare_name(file))
         return True
-
-
-def first_hole(descriptor: int, size: int) -> int:
-    """Where the first hole of an open file begins; its size when it has none, or the system cannot tell.
-
-    A partial that another program preallocated reads as zeros from there on: those bytes were never received.
-    """
-    if not hasattr(os, "SEEK_HOLE"):
-        return size
-    try:
-        return min(size, os.lseek(descriptor, 0, os.SEEK_HOLE))
-    except OSError:
-        return size
 
 
 @cache

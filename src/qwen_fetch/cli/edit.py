@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qwen_fetch import __version__
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
+from qwen_fetch.base.version import __version__
 from qwen_fetch.loading.editing import GUIDANCE, Edit, run
 from qwen_fetch.loading.explain_load import explain_load
 from qwen_fetch.loading.loader import Request

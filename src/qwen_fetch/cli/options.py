@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from qwen_fetch import __version__
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
 from qwen_fetch.base.units import parse_bytes
+from qwen_fetch.base.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

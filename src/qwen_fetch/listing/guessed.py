@@ -1,4 +1,4 @@
-"""Where a repo stands when no listing of it is on this disk: read from what its own files say of each other.
+"""What a repo should hold when no listing of it is on this disk: read from what its own files say of each other.
 
 `model_index.json` names the components, the index files name the shards, a shard's header says how long the shard is,
 and of the default repo the tree is known. Nothing here is proof; the first download or `--verify` brings the listing.
@@ -7,27 +7,40 @@ and of the default repo the tree is known. Nothing here is proof; the first down
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base.settings import DEFAULT_REPO
-from qwen_fetch.cache.inspection import oddity
 from qwen_fetch.listing.known import KNOWN_TREE
-from qwen_fetch.routines.report import FileReport, FileState, Report
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Store
 
-__all__ = ["guess"]
+__all__ = ["Guess", "guess"]
 
 _MAIN = "main"
 _INDEX = ".safetensors.index.json"
 
 
-def guess(settings: Settings, store: Store) -> Report | None:
-    """Where the files stand as far as it can be told without a listing.
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What should be there.
+
+    Attributes:
+        folder: Of the snapshot; None where there is none.
+        sizes: Of each file by its path, in bytes; None where it is not known.
+    """
+
+    folder: Path | None
+    sizes: Mapping[str, int | None]
+
+
+def guess(settings: Settings, store: Store) -> Guess | None:
+    """What should be there, as far as it can be told without a listing.
 
     Returns:
         None where nothing at all can be told.
@@ -36,18 +49,7 @@ def guess(settings: Settings, store: Store) -> Report | None:
     if folder is None and settings.revision != _MAIN:
         return None
     sizes = _expected(settings, folder)
-    if not sizes:
-        return None
-    return Report(
-        repo_id=settings.repo_id,
-        revision=settings.revision,
-        commit=folder.name if folder else "",
-        cache_dir=str(store.cache_dir),
-        files=tuple(_file(folder, path, size) for path, size in sorted(sizes.items())),
-        leftovers=tuple(leftover for leftover in store.leftovers() if leftover.kind != "lock"),
-        disk_free=store.free_bytes,
-        note="The Hub's listing is not here: this is what the files say of each other, and is known of the repo.",
-    )
+    return Guess(folder, sizes) if sizes else None
 
 
 def _snapshot(settings: Settings, store: Store) -> Path | None:
@@ -93,16 +95,3 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _file(folder: Path | None, name: str, size: int | None) -> FileReport:
-    path = folder / name if folder else None
-    if path is None or not path.is_file():
-        return FileReport(name, size or 0, FileState.MISSING, 0, None)
-    there = path.stat().st_size
-    try:
-        fault = oddity(path, safetensors=name.endswith(".safetensors"))
-    except OSError as error:
-        fault = f"it cannot be read: {error.strerror}"
-    state = FileState.CORRUPT if fault else FileState.COMPLETE
-    return FileReport(name, size or there, state, 0 if fault else there, None, fault)

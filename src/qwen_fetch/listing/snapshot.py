@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
+from qwen_fetch.base.files import RepoFile, Snapshot
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import Problem
 
@@ -25,47 +25,10 @@ if TYPE_CHECKING:
     from qwen_fetch.cache.store import Store
     from qwen_fetch.listing.hub import Hub
 
-__all__ = ["RepoFile", "Snapshot", "cached", "fetch", "select"]
+__all__ = ["cached", "fetch", "select"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TREE_FORMAT = 1  # `format_version` of the client's trees/<commit>.json
-
-
-@dataclass(frozen=True, slots=True)
-class RepoFile:
-    """One file of a snapshot.
-
-    Attributes:
-        path: Its path inside the repo, with forward slashes.
-        size: In bytes.
-        digest: sha256 of a large (LFS or Xet) file, git-sha1 of a small one; `digest.hex` names its blob.
-        xet_hash: The file's name in the Xet store, if it is there.
-    """
-
-    path: str
-    size: int
-    digest: Digest
-    xet_hash: str | None = None
-
-    @property
-    def is_large(self) -> bool:
-        """Whether it is one of the files this program moves itself; the Hub client fetches the others."""
-        return self.digest.algorithm == "sha256"
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The files of a repo at one commit, in the order of their paths."""
-
-    repo_id: str
-    revision: str
-    commit: str
-    files: tuple[RepoFile, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files together."""
-        return sum(file.size for file in self.files)
 
 
 def select(listed: Snapshot, include: Sequence[str], exclude: Sequence[str]) -> list[RepoFile]:

@@ -8,10 +8,10 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from qwen_fetch import __version__
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import time_text
+from qwen_fetch.base.version import __version__
 from qwen_fetch.loading.loader import load, plan
 from qwen_fetch.loading.placement import Strategy
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from qwen_fetch.cache.disk import is_running
 from qwen_fetch.cache.store import Leftover, Store
 
 if TYPE_CHECKING:
@@ -136,12 +136,5 @@ def _age(path: Path) -> float:
 def _is_running(log: Path) -> bool:
     """Whether the process that writes a log may still be there."""
     match = _LOG.fullmatch(log.name)
-    if os.name == "nt" or not match:
-        return _age(log) < _DAY
-    try:
-        os.kill(int(match[1]), 0)  # asks, and sends nothing
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    running = is_running(int(match[1])) if match else None
+    return _age(log) < _DAY if running is None else running

@@ -7,8 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from qwen_fetch import __version__
 from qwen_fetch.base.settings import DEFAULT_REPO
+from qwen_fetch.base.version import __version__
 from qwen_fetch.base.waiting import call_with_ticks
 from qwen_fetch.cache.store import Store
 from qwen_fetch.diagnosis.probe import probe

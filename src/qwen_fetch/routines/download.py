@@ -7,22 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qwen_fetch.base import catalogue
-from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Retry, Started
+from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Started
 from qwen_fetch.base.problem import ExitCode, Problem
-from qwen_fetch.base.shell import unset_variable
 from qwen_fetch.base.waiting import Aside
 from qwen_fetch.cache.material import search
 from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.cache.store import Store
 from qwen_fetch.diagnosis.explain import explain
-from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.listing import snapshot
 from qwen_fetch.listing.hub import Hub
+from qwen_fetch.routines.patience import Patience
 from qwen_fetch.routines.preflight import check_cache, check_environment, check_room
 from qwen_fetch.routines.report import make_report
 from qwen_fetch.transfer.adopt import adopt
 from qwen_fetch.transfer.plan import Action, make_plan
-from qwen_fetch.transfer.retry import pause
 from qwen_fetch.transfer.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -30,8 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qwen_fetch.base.events import Event, Listener
+    from qwen_fetch.base.files import RepoFile, Snapshot
     from qwen_fetch.base.settings import Settings
-    from qwen_fetch.listing.snapshot import RepoFile, Snapshot
     from qwen_fetch.routines.report import Report
     from qwen_fetch.transfer.plan import Plan, Step
 
@@ -88,6 +86,7 @@ class Download:
         self._memory = Memory(self.store)
         self._tick = tick
         self._hub = Hub(settings, self._alive, lambda text: emit(Note(text)))
+        self._patience = Patience(settings, self._hub, self._emit, self._alive)
         self._resume = resume
         self._force = force
         self._commit = ""
@@ -104,7 +103,7 @@ class Download:
             Problem: The Hub cannot be asked, or no file matches.
         """
         self._enter("listing")
-        listed = self._patiently(lambda: snapshot.fetch(self._hub, self.store, keep=keep))
+        listed = self._patience.call(lambda: snapshot.fetch(self._hub, self.store, keep=keep))
         wanted = snapshot.select(listed, self.settings.include, self.settings.exclude)
         disk = survey(self.store, self._memory, listed.commit, wanted)
         material = search(self.store, listed.commit, wanted, disk, self.settings.adopt)
@@ -197,7 +196,7 @@ class Download:
             if self.store.unlink_wrong_pointer(listed.commit, file):
                 self._emit(Note(f"{file.path}: its pointer did not lead to it, and is made again"))
         paths = None if len(files) == len(listed.files) else [file.path for file in files]
-        folder = self._patiently(lambda: self._hub.link(listed.commit, paths))
+        folder = self._patience.call(lambda: self._hub.link(listed.commit, paths))
         report = make_report(self.settings, self.store, listed, files)
         if not report.complete:
             missing = [file for file in report.files if file.state != "complete"]
@@ -257,7 +256,7 @@ class Download:
 
     def _link(self, commit: str, files: Sequence[RepoFile], *, again: bool) -> None:
         paths = [file.path for file in files]
-        self._patiently(lambda: self._hub.link(commit, paths, again=again))
+        self._patience.call(lambda: self._hub.link(commit, paths, again=again))
 
     def _is_right(self, commit: str, file: RepoFile) -> bool:
         try:
@@ -278,48 +277,6 @@ class Download:
             self._memory.add(self.store.place(self._commit, file), file.digest.hex)
             self._memory.save()
         self._tell(event)
-
-    def _patiently(self, call: Callable[[], T]) -> T:
-        """Call until it works; a network that is gone for a moment is waited for."""
-        failures = 0
-        while True:
-            try:
-                return call()
-            except Exception as error:
-                problem = problem_of(error, self.settings)
-                if problem.exit_code is ExitCode.ACCESS and self._hub.token:
-                    self._without_token()
-                    continue
-                failures += 1
-                if problem.exit_code is not ExitCode.NETWORK or problem.kind is catalogue.OFFLINE:
-                    raise self._refusal(problem) from error
-                if failures >= self.settings.max_retries:
-                    raise problem from error
-                wait = pause(failures)
-                self._emit(Retry("", 0, problem.what, wait, failures))
-                self._sleep(wait, problem.what)
-
-    def _without_token(self) -> None:
-        """A public repo needs no token, and a stale one is refused: try once without."""
-        self._emit(Note(f"{self.settings.host} refuses the token from {self._hub.token_source}; trying without it"))
-        self._hub.forget_token()
-
-    def _refusal(self, problem: Problem) -> Problem:
-        """A refusal after a token was tried in vain is about that token."""
-        # Without a token, a private repo looks like one that does not exist.
-        if problem.kind not in {catalogue.ACCESS, catalogue.NOT_FOUND} or not self._hub.token_was_refused:
-            return problem
-        source = self._hub.token_source
-        unset = unset_variable(source) if source.isupper() else f"hf auth logout (it is in {source})"
-        return Problem(
-            catalogue.BAD_TOKEN, host=self.settings.host, source=source, repo_id=self.settings.repo_id, unset=unset
-        )
-
-    def _sleep(self, seconds: float, reason: str) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            self._alive(f"next try in {left:.0f} s ({reason})")
-            time.sleep(min(0.1, left))
 
     def _enter(self, phase: str) -> None:
         self._phase = phase

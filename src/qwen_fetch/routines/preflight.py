@@ -17,6 +17,7 @@ from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.shell import set_variable, unset_variable
 from qwen_fetch.base.units import size_text
+from qwen_fetch.cache import disk
 from qwen_fetch.cache.locks import locks_hold
 from qwen_fetch.diagnosis.translate import offline_switch
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["check_cache", "check_environment", "check_room"]
 
 _MARGIN = 64 << 20  # for small files, trees and what else is written meanwhile
-_FAT_LIMIT = (4 << 30) - 1
-_FAT = {"vfat", "msdos"}
 _CA_IGNORED = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _OLDEST = {"huggingface_hub": (2, 4)}
 
@@ -68,7 +67,7 @@ def check_cache(store: Store) -> Iterator[str]:
         with tempfile.TemporaryDirectory(dir=store.repo, prefix=".probe-") as folder:
             probe = Path(folder, "file")
             probe.write_bytes(b"probe")
-            probe.replace(probe.with_name("renamed"))
+            disk.give_name(probe, probe.with_name("renamed"))
     except OSError as error:
         raise _not_writable(error, store.cache_dir) from error
     if not store.symlinks_work:
@@ -89,9 +88,10 @@ def check_room(settings: Settings, store: Store, plan: Plan) -> None:
         return
     set_home = set_variable("HF_HOME", "D:\\huggingface" if os.name == "nt" else "/path/on/a/larger/disk")
     largest = max(step.file.size for step in coming)
-    if limit := _file_size_limit(store.repo, largest):
-        size, why = limit
-        raise Problem(catalogue.FILE_TOO_LARGE, path=store.cache_dir, size=size, detail=why, set_home=set_home)
+    if why := disk.file_size_limit(store.repo, largest):
+        raise Problem(
+            catalogue.FILE_TOO_LARGE, path=store.cache_dir, size=size_text(largest), detail=why, set_home=set_home
+        )
     free, needed = store.free_bytes, plan.bytes_to_fetch
     if free >= needed + _MARGIN:
         return
@@ -115,35 +115,11 @@ def _not_writable(error: OSError, folder: Path) -> Problem:
     owner, remedy = "The file system refuses it.", "Make it writable for this user."
     if error.errno == errno.EROFS:
         owner = "It is mounted read-only."
-    elif error.errno in {errno.EACCES, errno.EPERM} and hasattr(os, "getuid") and place.stat().st_uid != os.getuid():
-        owner = f"It belongs to user {place.stat().st_uid}, and this is user {os.getuid()}: an earlier run with sudo?"
+    elif error.errno in {errno.EACCES, errno.EPERM} and (users := disk.foreign_owner(place)):
+        owner = f"It belongs to user {users[0]}, and this is user {users[1]}: an earlier run with sudo?"
         remedy = f'sudo chown -R "$USER" {place}'
     detail = (error.strerror or str(error)).lower()
     return Problem(catalogue.NOT_WRITABLE, path=place, detail=detail, owner=owner, remedy=remedy)
-
-
-def _file_size_limit(folder: Path, largest: int) -> tuple[str, str] | None:
-    """The size that cannot be stored, and why; None where it can."""
-    if largest > _FAT_LIMIT and _file_system(folder) in _FAT:
-        return size_text(largest), "It is FAT32, which ends at 4 GiB a file."
-    with suppress(ImportError):
-        import resource  # noqa: PLC0415 - not on Windows
-
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-        if limit not in {resource.RLIM_INFINITY, -1} and limit < largest:
-            return size_text(largest), f"This shell limits files to {size_text(limit)} (ulimit -f)."
-    return None
-
-
-def _file_system(folder: Path) -> str:
-    """The type of the file system of a folder, where the system tells (Linux)."""
-    best, kind = "", ""
-    with suppress(OSError):
-        for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
-            _, place, name, *_ = line.split(" ")
-            if folder.is_relative_to(place) and len(place) >= len(best):
-                best, kind = place, name
-    return kind
 
 
 def _largest(store: Store) -> str:

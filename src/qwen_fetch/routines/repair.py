@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from qwen_fetch.base.events import Listener
+    from qwen_fetch.base.files import Snapshot
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Leftover
-    from qwen_fetch.listing.snapshot import Snapshot
     from qwen_fetch.routines.download import Result
     from qwen_fetch.routines.report import FileReport, Report
     from qwen_fetch.transfer.plan import Step

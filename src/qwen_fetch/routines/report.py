@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from qwen_fetch.base.files import RepoFile, Snapshot
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Leftover, Store
-    from qwen_fetch.listing.snapshot import RepoFile, Snapshot
+    from qwen_fetch.listing.guessed import Guess
     from qwen_fetch.transfer.plan import Step
 
-__all__ = ["FileReport", "FileState", "Report", "make_report"]
+__all__ = ["FileReport", "FileState", "Report", "make_report", "report_of_guess"]
 
 
 class FileState(StrEnum):
@@ -159,6 +160,26 @@ def make_report(
     )
 
 
+def report_of_guess(settings: Settings, store: Store, guess: Guess) -> Report:
+    """Look at the disk and say where the files stand that should be there by a guess; it says so.
+
+    Args:
+        settings: Which repo, for the report.
+        store: The repo's place in the cache.
+        guess: What should be there.
+    """
+    return Report(
+        repo_id=settings.repo_id,
+        revision=settings.revision,
+        commit=guess.folder.name if guess.folder else "",
+        cache_dir=str(store.cache_dir),
+        files=tuple(_guessed_file(guess.folder, path, size) for path, size in sorted(guess.sizes.items())),
+        leftovers=tuple(leftover for leftover in store.leftovers() if leftover.kind != "lock"),
+        disk_free=store.free_bytes,
+        note="The Hub's listing is not here: this is what the files say of each other, and is known of the repo.",
+    )
+
+
 def _file(store: Store, memory: Memory, commit: str, step: Step, right: bool | None) -> FileReport:
     file = step.file
     report = FileReport(file.path, file.size, FileState.MISSING, step.have, right)
@@ -191,3 +212,16 @@ def _fault(place: Path, *, weights: bool) -> str:
         return oddity(place, safetensors=weights)
     except OSError:
         return ""
+
+
+def _guessed_file(folder: Path | None, name: str, size: int | None) -> FileReport:
+    path = folder / name if folder else None
+    if path is None or not path.is_file():
+        return FileReport(name, size or 0, FileState.MISSING, 0, None)
+    there = path.stat().st_size
+    try:
+        fault = oddity(path, safetensors=name.endswith(".safetensors"))
+    except OSError as error:
+        fault = f"it cannot be read: {error.strerror}"
+    state = FileState.CORRUPT if fault else FileState.COMPLETE
+    return FileReport(name, size or there, state, 0 if fault else there, None, fault)

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 
 import qwen_fetch
 from qwen_fetch.base import catalogue
+from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import DEFAULT_REPO
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.locks import BlobLock
 from qwen_fetch.cache.store import Store
-from qwen_fetch.listing.snapshot import RepoFile
 from qwen_fetch.localhub.content import make_repo
 from qwen_fetch.localhub.faults import Fault, Faults
 from qwen_fetch.localhub.hub import LocalHub

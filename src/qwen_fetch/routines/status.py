@@ -11,7 +11,7 @@ from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing import snapshot
-from qwen_fetch.routines.report import FileState, make_report
+from qwen_fetch.routines.report import FileState, make_report, report_of_guess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,10 +37,12 @@ def status(settings: Settings) -> Report:
     if known is not None:
         wanted = snapshot.select(known, settings.include, settings.exclude)
         return make_report(settings, store, known, wanted)
+    if report := _of_newest_listing(settings, store):
+        return report
     from qwen_fetch.listing.guessed import guess  # noqa: PLC0415 - rarely needed, and the start is to be instant
 
-    if report := _of_newest_listing(settings, store) or guess(settings, store):
-        return report
+    if (guessed := guess(settings, store)) is not None:
+        return report_of_guess(settings, store, guessed)
     raise Problem(
         catalogue.NOTHING_KNOWN,
         repo_id=settings.repo_id,

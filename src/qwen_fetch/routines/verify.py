@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qwen_fetch.base.events import Listener
+    from qwen_fetch.base.files import RepoFile, Snapshot
     from qwen_fetch.base.settings import Settings
-    from qwen_fetch.listing.snapshot import RepoFile, Snapshot
     from qwen_fetch.routines.report import Report
 
 __all__ = ["check", "listing", "verify"]

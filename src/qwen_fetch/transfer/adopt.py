@@ -7,13 +7,12 @@ cannot be proved alone: it becomes the partial, and the digest of the finished f
 from __future__ import annotations
 
 import os
-import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qwen_fetch.base.events import FileDone, Note, Phase
 from qwen_fetch.base.parallel import on_all_cores
 from qwen_fetch.base.units import size_text
+from qwen_fetch.cache import disk
 from qwen_fetch.cache.locks import BlobLock
 from qwen_fetch.cache.material import usable
 from qwen_fetch.cache.partial import Partial
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["adopt"]
 
-_FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copied when either is written to
 _PIECE = 1 << 20
 
 
@@ -116,7 +114,7 @@ class _Adoption:
         self._store.blobs.mkdir(parents=True, exist_ok=True)
         name = self._store.spare_name(self._file)
         try:
-            how = _reflink(path, name) or _link(path, name)
+            how = disk.share(path, name)
             if how and self._is_unchanged(path):
                 self._store.install(self._commit, self._file, name)
                 return how
@@ -165,7 +163,7 @@ class _Adoption:
         if source.ours and source.path.stat().st_nlink == 1 and os.access(source.path, os.W_OK):
             # Cut first: killed between the two, what is left is a shorter prefix under its old name.
             os.truncate(source.path, good)
-            source.path.replace(partial)
+            disk.give_name(source.path, partial)
         else:
             self._extend(source.path, good, alive)
         self._emit(Note(f"{file.path}: goes on at byte {good:,}, from {source.path.name}"))
@@ -175,9 +173,9 @@ class _Adoption:
         name = self._store.spare_name(self._file)
         self._store.blobs.mkdir(parents=True, exist_ok=True)
         try:
-            if _reflink(path, name):
+            if disk.clone(path, name):
                 os.truncate(name, end)
-                name.replace(self._store.partial(self._file))
+                disk.give_name(name, self._store.partial(self._file))
                 return
         finally:
             name.unlink(missing_ok=True)
@@ -207,27 +205,3 @@ def _same_start(first: Path, second: Path, size: int) -> bool:
             if one.read(count) != other.read(count):
                 return False
     return True
-
-
-def _reflink(source: Path, target: Path) -> str:
-    """Make `target` a copy that shares its blocks with `source` until either changes (btrfs, XFS, bcachefs)."""
-    if sys.platform != "linux":
-        return ""
-    import fcntl  # noqa: PLC0415 - not there on Windows
-
-    try:
-        with source.open("rb") as old, target.open("xb") as new:
-            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-    except OSError:  # another file system, or one that cannot
-        with suppress(OSError):
-            target.unlink()
-        return ""
-    return "shared blocks"
-
-
-def _link(source: Path, target: Path) -> str:
-    try:
-        os.link(source, target)
-    except (OSError, NotImplementedError):  # another file system, or somebody else's file
-        return ""
-    return "hard link"

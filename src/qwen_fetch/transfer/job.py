@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from qwen_fetch.transfer.windows import Gaps
 
 if TYPE_CHECKING:
+    from qwen_fetch.base.files import RepoFile
     from qwen_fetch.base.problem import Problem
     from qwen_fetch.cache.locks import BlobLock
     from qwen_fetch.cache.partial import Partial
-    from qwen_fetch.listing.snapshot import RepoFile
     from qwen_fetch.transfer.plan import Step
 
 __all__ = ["Job", "State", "Window"]

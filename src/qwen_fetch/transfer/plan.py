@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from qwen_fetch.base.files import RepoFile
     from qwen_fetch.cache.material import Material
     from qwen_fetch.cache.store import OnDisk
-    from qwen_fetch.listing.snapshot import RepoFile
 
 __all__ = ["Action", "Plan", "Step", "decide", "make_plan"]
 

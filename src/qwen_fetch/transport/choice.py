@@ -14,8 +14,8 @@ from qwen_fetch.transport.xet import Admission, XetSource
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from qwen_fetch.base.files import RepoFile
     from qwen_fetch.base.settings import Settings, Transport
-    from qwen_fetch.listing.snapshot import RepoFile
     from qwen_fetch.transport.source import Source
 
 __all__ = ["make_sources"]

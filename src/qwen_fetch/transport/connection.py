@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from qwen_fetch import __version__
+from qwen_fetch.base.version import __version__
 from qwen_fetch.transport.answers import fail_to_connect, reason
 from qwen_fetch.transport.source import Failure, FailureKind
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from http.client import HTTPResponse
 
-    from qwen_fetch.listing.snapshot import RepoFile
+    from qwen_fetch.base.files import RepoFile
     from qwen_fetch.transport.endpoint import Endpoint
 
 __all__ = ["Addresses", "HttpSource"]

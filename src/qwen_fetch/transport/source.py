@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from qwen_fetch.base.files import RepoFile
     from qwen_fetch.base.settings import Transport
-    from qwen_fetch.listing.snapshot import RepoFile
 
 __all__ = ["Failure", "FailureKind", "Source", "piece_size"]
 

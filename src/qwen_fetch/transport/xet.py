@@ -22,7 +22,7 @@ from qwen_fetch.transport.source import Failure, FailureKind, piece_size
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from qwen_fetch.listing.snapshot import RepoFile
+    from qwen_fetch.base.files import RepoFile
     from qwen_fetch.transport.endpoint import Endpoint
     from qwen_fetch.transport.reconstruction import Run
 

@@ -1,0 +1,230 @@
+"""All that differs between operating systems and file systems, and nothing else does: callers know no platform.
+
+Each function does the same everywhere, or says in its result that it cannot be done here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from qwen_fetch.base.units import size_text
+
+__all__ = [
+    "Identity",
+    "clone",
+    "file_size_limit",
+    "first_hole",
+    "flush",
+    "foreign_owner",
+    "free_bytes",
+    "give_name",
+    "identity",
+    "is_running",
+    "is_same_file",
+    "lock_holder",
+    "open_growing",
+    "point",
+    "share",
+    "symlinks_work",
+]
+
+_FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copied when either is written to
+_FAT_LIMIT = (4 << 30) - 1
+_FAT = {"vfat", "msdos"}
+
+
+class Identity(NamedTuple):
+    """What tells a file that was not touched since from one that was.
+
+    Attributes:
+        size: In bytes.
+        mtime_ns: Time of the last change of its bytes, nanoseconds.
+        inode: Its number on the file system.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+def identity(path: Path) -> Identity:
+    """The identity of the file that programs find at `path`.
+
+    Raises:
+        OSError: There is none.
+    """
+    status = path.stat()
+    return Identity(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def open_growing(path: Path) -> int:
+    """A descriptor of the file at `path`, made if it is not there, to be read and to be written at its end.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def flush(descriptor: int) -> None:
+    """Have the disk store what was written for good.
+
+    Raises:
+        OSError: The disk is full or fails.
+    """
+    os.fsync(descriptor)
+
+
+def give_name(source: Path, target: Path) -> None:
+    """Rename a file on one file system, in one step; what stood at `target` is replaced.
+
+    Raises:
+        OSError: The file system refuses; the file is still where it was.
+    """
+    source.replace(target)
+
+
+def point(link: Path, target: Path) -> None:
+    """Make `link` a symlink that leads to `target`, by the way from its own folder, so that the cache can be moved.
+
+    Raises:
+        OSError: There is something at `link`, or symlinks cannot be made here.
+    """
+    link.symlink_to(os.path.relpath(target, link.parent))
+
+
+def symlinks_work(folder: Path) -> bool:
+    """Whether symlinks can be made in `folder`; on Windows they need Developer Mode or an administrator.
+
+    Raises:
+        OSError: Nothing at all can be made there.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".probe-") as probe:
+        try:
+            Path(probe, "link").symlink_to(Path(probe, "target"))
+        except (OSError, NotImplementedError):
+            return False
+    return True
+
+
+def is_same_file(path: Path, descriptor: int, size: int) -> bool:
+    """Whether the file at `path` is the open one, and has `size` bytes."""
+    try:
+        there, ours = path.stat(), os.fstat(descriptor)
+    except OSError:
+        return False
+    return os.path.samestat(there, ours) and there.st_size == size
+
+
+def share(source: Path, target: Path) -> str:
+    """Make `target` a copy that shares its blocks with `source`, or a second name of it; no byte is copied.
+
+    Returns:
+        How, in words; empty where neither can be done: another file system, or somebody else's file.
+    """
+    if clone(source, target):
+        return "shared blocks"
+    try:
+        os.link(source, target)
+    except (OSError, NotImplementedError):
+        return ""
+    return "hard link"
+
+
+def clone(source: Path, target: Path) -> bool:
+    """Make `target` a copy that shares its blocks with `source` until either changes (btrfs, XFS, bcachefs)."""
+    if sys.platform != "linux":
+        return False
+    import fcntl  # noqa: PLC0415 - not there on Windows
+
+    try:
+        with source.open("rb") as old, target.open("xb") as new:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+    except OSError:  # another file system, or one that cannot
+        with suppress(OSError):
+            target.unlink()
+        return False
+    return True
+
+
+def first_hole(descriptor: int, size: int) -> int:
+    """Where the first hole of an open file begins; its size when it has none, or the system cannot tell.
+
+    A partial that another program preallocated reads as zeros from there on: those bytes were never received.
+    """
+    if not hasattr(os, "SEEK_HOLE"):
+        return size
+    try:
+        return min(size, os.lseek(descriptor, 0, os.SEEK_HOLE))
+    except OSError:
+        return size
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space on the file system that holds, or will hold, `folder`."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def file_size_limit(folder: Path, size: int) -> str:
+    """Why a file of `size` bytes cannot be stored in `folder`, in words; empty where nothing is known against it."""
+    if size > _FAT_LIMIT and _file_system(folder) in _FAT:
+        return "It is FAT32, which ends at 4 GiB a file."
+    with suppress(ImportError):
+        import resource  # noqa: PLC0415 - not on Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if limit not in {resource.RLIM_INFINITY, -1} and limit < size:
+            return f"This shell limits files to {size_text(limit)} (ulimit -f)."
+    return ""
+
+
+def foreign_owner(path: Path) -> tuple[int, int] | None:
+    """The user number of a file's owner and our own where they differ; None where not, or where there are none."""
+    if not hasattr(os, "getuid"):
+        return None
+    owner, us = path.stat().st_uid, os.getuid()
+    return None if owner == us else (owner, us)
+
+
+def is_running(process: int) -> bool | None:
+    """Whether a process of this machine may still be there; None where the system does not tell without harm."""
+    if os.name == "nt":  # to ask would be to end it
+        return None
+    try:
+        os.kill(process, 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def lock_holder(path: Path) -> int | None:
+    """The process that holds a flock on `path`, where the kernel tells (Linux)."""
+    try:
+        status = path.stat()
+        with open("/proc/locks", encoding="ascii") as table:  # noqa: PTH123 - no path to compute with
+            rows = [line.split() for line in table]
+    except OSError:
+        return None
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    return next((int(row[4]) for row in rows if len(row) > 5 and row[5] == device), None)
+
+
+def _file_system(folder: Path) -> str:
+    """The type of the file system of a folder, where the system tells (Linux)."""
+    best, kind = "", ""
+    with suppress(OSError):
+        for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
+            _, place, name, *_ = line.split(" ")
+            if folder.is_relative_to(place) and len(place) >= len(best):
+                best, kind = place, name
+    return kind

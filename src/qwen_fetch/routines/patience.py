@@ -1,0 +1,87 @@
+"""Ask the Hub until it answers: wait for a network that is gone, and go on without a token that it refuses."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.events import Note, Retry
+from qwen_fetch.base.problem import ExitCode, Problem
+from qwen_fetch.base.shell import unset_variable
+from qwen_fetch.diagnosis.translate import problem_of
+from qwen_fetch.transfer.retry import pause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qwen_fetch.base.events import Listener
+    from qwen_fetch.base.settings import Settings
+    from qwen_fetch.listing.hub import Hub
+
+__all__ = ["Patience"]
+
+T = TypeVar("T")
+
+
+class Patience:
+    """How often and how long the Hub is asked.
+
+    Args:
+        settings: After how many tries to give up.
+        hub: Who is asked, and with which token.
+        emit: Told of each try that failed.
+        alive: Called several times a second with what is waited for; what it raises ends the wait.
+    """
+
+    def __init__(self, settings: Settings, hub: Hub, emit: Listener, alive: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._emit = emit
+        self._alive = alive
+
+    def call(self, call: Callable[[], T]) -> T:
+        """Call until it works; a network that is gone for a moment is waited for.
+
+        Raises:
+            Problem: It does not work.
+        """
+        failures = 0
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                problem = problem_of(error, self._settings)
+                if problem.exit_code is ExitCode.ACCESS and self._hub.token:
+                    self._without_token()
+                    continue
+                failures += 1
+                if problem.exit_code is not ExitCode.NETWORK or problem.kind is catalogue.OFFLINE:
+                    raise self._refusal(problem) from error
+                if failures >= self._settings.max_retries:
+                    raise problem from error
+                wait = pause(failures)
+                self._emit(Retry("", 0, problem.what, wait, failures))
+                self._sleep(wait, problem.what)
+
+    def _without_token(self) -> None:
+        """A public repo needs no token, and a stale one is refused: try once without."""
+        self._emit(Note(f"{self._settings.host} refuses the token from {self._hub.token_source}; trying without it"))
+        self._hub.forget_token()
+
+    def _refusal(self, problem: Problem) -> Problem:
+        """A refusal after a token was tried in vain is about that token."""
+        # Without a token, a private repo looks like one that does not exist.
+        if problem.kind not in {catalogue.ACCESS, catalogue.NOT_FOUND} or not self._hub.token_was_refused:
+            return problem
+        source = self._hub.token_source
+        unset = unset_variable(source) if source.isupper() else f"hf auth logout (it is in {source})"
+        return Problem(
+            catalogue.BAD_TOKEN, host=self._settings.host, source=source, repo_id=self._settings.repo_id, unset=unset
+        )
+
+    def _sleep(self, seconds: float, reason: str) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._alive(f"next try in {left:.0f} s ({reason})")
+            time.sleep(min(0.1, left))
