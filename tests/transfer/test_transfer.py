@@ -261,7 +261,7 @@ def test_a_stop_while_a_prefix_is_hashed_is_no_fault_of_the_file(tmp_path: Path)
 
     def slow(_: object) -> None:
         time.sleep(0.1)
-        bench.transfer._leave_if_stopping()
+        bench.transfer._run.leave_if_stopping()
 
     def tick() -> None:
         raise Enough
@@ -272,7 +272,7 @@ def test_a_stop_while_a_prefix_is_hashed_is_no_fault_of_the_file(tmp_path: Path)
         assert job.partial is not None
         job.partial.catch_up(slow)
 
-    bench.transfer._check_file = check  # type: ignore[method-assign]
+    bench.transfer._checker._check = check  # type: ignore[method-assign]
     with pytest.raises(Enough):
         bench.transfer.run(tick)
     assert job.problem is None
@@ -295,9 +295,9 @@ def test_what_has_grown_is_flushed_meanwhile_and_its_error_told(
         flushed.wait(10)
         yield b""
 
-    monkeypatch.setattr("qwen_fetch.transfer.transfer._FLUSH_PERIOD", 0.01)
-    monkeypatch.setattr(f"qwen_fetch.transfer.transfer.{limit}", 1)
-    monkeypatch.setattr("qwen_fetch.cache.partial.os.fsync", full)
+    monkeypatch.setattr("qwen_fetch.transfer.checker._FLUSH_PERIOD", 0.01)
+    monkeypatch.setattr(f"qwen_fetch.transfer.checker.{limit}", 1)
+    monkeypatch.setattr("qwen_fetch.cache.disk.os.fsync", full)
     bench = Bench(tmp_path, [file_of("a", 5000)], {"http": serve}, max_workers=1)
     with pytest.raises(Problem) as caught:
         bench.transfer.run()

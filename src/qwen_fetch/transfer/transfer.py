@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import threading
 import time
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from qwen_fetch.base import catalogue
-from qwen_fetch.base.events import FileDone, FileProgress, Mismatch, Progress, Waiting
+from qwen_fetch.base.events import FileProgress, Progress, Waiting
 from qwen_fetch.base.problem import Problem
-from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.locks import holder
-from qwen_fetch.diagnosis.translate import problem_of
+from qwen_fetch.transfer.checker import Checker
 from qwen_fetch.transfer.job import Job, State
-from qwen_fetch.transfer.ratelimit import RateLimit
-from qwen_fetch.transfer.retry import Health
+from qwen_fetch.transfer.run import Run
 from qwen_fetch.transfer.schedule import Schedule
 from qwen_fetch.transfer.watch import Watch
-from qwen_fetch.transfer.worker import Stopping, Worker
+from qwen_fetch.transfer.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from qwen_fetch.base.events import Listener
     from qwen_fetch.base.settings import Settings, Transport
-    from qwen_fetch.cache.partial import Partial
     from qwen_fetch.cache.store import Store
     from qwen_fetch.transfer.plan import Step
     from qwen_fetch.transport.source import Source
@@ -37,10 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Transfer"]
 
 _TICK = 0.1
-_MISMATCHES = 3  # a file that is wrong so often in a row is not wrong by accident
-_FLUSH_PERIOD = 0.1  # seconds between two looks at what has grown
-_FLUSH_BYTES = 64 << 20  # by so much: then little is left to flush when a file is whole
-_FLUSH_SECONDS = 5.0  # however little: what a power cut may cost on a slow line
 _GRACE = 1.0  # seconds that workers get to end when the run is stopped
 
 
@@ -66,18 +59,14 @@ class Transfer:
         make_source: Mapping[Transport, Callable[[], Source]],
         emit: Listener,
     ) -> None:
-        self.settings = settings
-        self.store = store
-        self.commit = commit
-        self.emit = emit
-        self.make_source = make_source
-        self.stopping = threading.Event()
-        self.health = Health(tuple(make_source))
-        self.limit = RateLimit(settings.limit_rate, wait=self.stopping.wait)
-        self.problem: Problem | None = None
+        self._settings = settings
+        self._store = store
+        self._emit = emit
         self._arrived: SimpleQueue[Job | None] = SimpleQueue()
         self.schedule = Schedule(store, commit, steps, settings.max_workers, self._arrived.put)
-        self._workers = [Worker(self) for _ in range(settings.max_workers)]
+        self._run = Run(settings, store, self.schedule, make_source, emit)
+        self._checker = Checker(self._run, commit, self._arrived)
+        self._workers = [Worker(self._run) for _ in range(settings.max_workers)]
 
     def run(self, tick: Callable[[], None] = lambda: None) -> None:
         """Fetch everything.
@@ -88,11 +77,11 @@ class Transfer:
         Raises:
             Problem: Not everything could be had. What was received is kept.
         """
-        checker = threading.Thread(target=self._check_files, name="checker", daemon=True)
+        checker = threading.Thread(target=self._checker.run, name="checker", daemon=True)
         threads = [checker, *(threading.Thread(target=worker.run, daemon=True) for worker in self._workers)]
         for thread in threads:
             thread.start()
-        watch = Watch(self._workers, self.schedule, self.store, self.settings)
+        watch = Watch(self._workers, self.schedule, self._store, self._settings)
         try:
             while busy := [thread for thread in threads[1:] if thread.is_alive()]:
                 busy[0].join(_TICK)
@@ -105,36 +94,16 @@ class Transfer:
             self._stop(threads)
         self._report()
         problems = [job.problem for job in self.schedule.jobs if job.problem]
-        if self.problem or problems:
-            raise self.problem or problems[0]
+        if problem := self._run.problem or next(iter(problems), None):
+            raise problem
 
     @property
     def bytes_received(self) -> int:
         """Bytes that came over the line in this run."""
         return sum(worker.received for worker in self._workers)
 
-    @property
-    def bytes_on_disk(self) -> int:
-        """Bytes of all files on disk."""
-        return self.schedule.bytes_on_disk
-
-    def abandon(self, problem: Problem) -> None:
-        """Something that ends the whole run, whatever the other files do."""
-        self.problem = self.problem or problem
-        self.schedule.stop()  # first: who stops must not be handed the next window
-        self.stopping.set()
-
-    def local_problem(self, error: BaseException, path: str) -> Problem:
-        """What an error of this machine means, with the numbers that help when the disk is full."""
-        problem = problem_of(error, self.settings, path=path)
-        if problem.kind is catalogue.DISK_FULL:
-            left, free = self.schedule.bytes_left, self.store.free_bytes
-            problem.facts["detail"] = f"{size_text(left)} are still to come, {size_text(free)} are free."
-        return problem
-
     def _stop(self, threads: list[threading.Thread]) -> None:
-        self.schedule.stop()
-        self.stopping.set()
+        self._run.stop()
         self._arrived.put(None)
         deadline = time.monotonic() + _GRACE
         while (alive := [thread for thread in threads if thread.is_alive()]) and time.monotonic() < deadline:
@@ -146,19 +115,19 @@ class Transfer:
             self.schedule.close()
 
     def _held_up(self, job: Job, seconds: float) -> None:
-        who = holder(self.store, job.file)
-        self.emit(Waiting(f"{job.file.path} is being downloaded by {who}"))
-        if seconds > self.settings.stall_timeout:
+        who = holder(self._store, job.file)
+        self._emit(Waiting(f"{job.file.path} is being downloaded by {who}"))
+        if seconds > self._settings.stall_timeout:
             raise Problem(catalogue.BUSY, path=job.file.path, holder=who, seconds=seconds)
 
     def _report(self) -> None:
         active = self.schedule.jobs_in(State.ACTIVE)
         checking = self.schedule.jobs_in(State.CHECKING)
         flying = tuple(FileProgress(job.file.path, job.on_disk, job.file.size) for job in active)
-        self.emit(
+        self._emit(
             Progress(
                 "verify" if checking and not flying else "download",
-                self.bytes_on_disk,
+                self.schedule.bytes_on_disk,
                 self.schedule.bytes_total,
                 flying or tuple(FileProgress(job.file.path, job.hashed, job.file.size) for job in checking),
                 self._waiting(time.monotonic()),
@@ -172,75 +141,3 @@ class Transfer:
             return ""
         first = min(resting, key=lambda worker: worker.resting_until)
         return f"waiting for the network, next try in {first.resting_until - now:.0f} s ({first.reason})"
-
-    def _check_files(self) -> None:
-        """Hash what was not hashed as it arrived, and install what is right. One thread, beside the workers.
-
-        When there is nothing to check it flushes what has grown: otherwise the last files would be waited for at the
-        end of the run, some gigabytes of them where memory is plentiful, and a power cut would take as much.
-        """
-        flushed = time.monotonic()  # all of it
-        while True:
-            try:
-                job = self._arrived.get(timeout=_FLUSH_PERIOD)
-            except Empty:
-                now = time.monotonic()
-                flush = self._flush_grown
-                if now - flushed >= _FLUSH_SECONDS:
-                    flush, flushed = self._flush, now
-                for active in self.schedule.jobs_in(State.ACTIVE):
-                    self._check_one(active, flush)
-                continue
-            if job is None:
-                return
-            self._check_one(job, self._check_file)
-
-    def _check_one(self, job: Job, check: Callable[[Job], None]) -> None:
-        try:
-            check(job)
-        except Stopping:
-            pass  # no fault of the file
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
-            self.abandon(self.local_problem(error, str(self.store.partial(job.file))))
-
-    def _flush_grown(self, job: Job) -> None:
-        if job.partial is not None and job.partial.unflushed >= _FLUSH_BYTES:
-            self._flush(job)
-
-    def _flush(self, job: Job) -> None:
-        if job.partial is not None and job.partial.unflushed:
-            job.partial.flush()  # an error is told to the first who asks, and to nobody later
-
-    def _check_file(self, job: Job) -> None:
-        partial = job.partial
-        if partial is None or job.state not in {State.ACTIVE, State.CHECKING}:
-            return
-        partial.catch_up(lambda _: self._leave_if_stopping())
-        if job.state is not State.CHECKING:
-            return
-        if partial.is_right() and self._install(job, partial):
-            self.schedule.verified(job)
-            self.emit(FileDone(job.file.path, job.file.size))
-            return
-        job.mismatches += 1
-        self.emit(Mismatch(job.file.path, job.file.size))
-        partial.reopen()
-        if job.mismatches >= _MISMATCHES:
-            self.schedule.failed(job, Problem(catalogue.CORRUPT, path=job.file.path, tries=job.mismatches))
-        else:
-            self.schedule.again(job)
-
-    def _install(self, job: Job, partial: Partial) -> bool:
-        """Give a verified file its final name; False if somebody else has changed or removed it meanwhile."""
-        partial.flush()
-        if not partial.intact:
-            return False
-        try:
-            self.store.install(self.commit, job.file)
-        except FileNotFoundError:  # in this very moment
-            return False
-        return True
-
-    def _leave_if_stopping(self) -> None:
-        if self.stopping.is_set():
-            raise Stopping

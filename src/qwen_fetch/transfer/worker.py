@@ -8,29 +8,25 @@ from typing import TYPE_CHECKING
 from qwen_fetch.base.events import Attempt, Note, Retry, Switch
 from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.transfer.retry import decide
+from qwen_fetch.transfer.run import Run, Stopping
 from qwen_fetch.transfer.windows import Pace, tapered
 from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
     from qwen_fetch.base.settings import Transport
     from qwen_fetch.transfer.job import Job, Window
-    from qwen_fetch.transfer.transfer import Transfer
     from qwen_fetch.transport.source import Source
 
-__all__ = ["Stopping", "Worker"]
-
-
-class Stopping(Exception):  # noqa: N818 - not an error: the run ends
-    """The run is being stopped."""
+__all__ = ["Worker"]
 
 
 class _Tally:
     """Tries in a row that brought no new byte to the disk, for one window."""
 
-    def __init__(self, transfer: Transfer, job: Job) -> None:
+    def __init__(self, run: Run, job: Job) -> None:
         self.failures = 0
-        self._transfer = transfer
-        self._on_disk, self._all_on_disk, self._received = job.on_disk, transfer.bytes_on_disk, job.received
+        self._run = run
+        self._on_disk, self._all_on_disk, self._received = job.on_disk, run.schedule.bytes_on_disk, job.received
 
     def failed(self, window: Window, gained: bool) -> None:
         """Count one more, which `gained` bytes or not."""
@@ -40,24 +36,24 @@ class _Tally:
             self.failures = 0
         elif job.received > self._received:
             # Others got something: it must not be given up, but nor must this one ask without a pause.
-            self.failures = min(self.failures, max(1, self._transfer.settings.max_retries - 1))
+            self.failures = min(self.failures, max(1, self._run.settings.max_retries - 1))
         if job.on_disk > self._on_disk:
-            self._on_disk, self._all_on_disk = job.on_disk, self._transfer.bytes_on_disk
+            self._on_disk, self._all_on_disk = job.on_disk, self._run.schedule.bytes_on_disk
         self._received = job.received
 
     @property
     def nobody_gained(self) -> bool:
         """Whether no file at all has grown since this window last brought something."""
-        return self._transfer.bytes_on_disk == self._all_on_disk
+        return self._run.schedule.bytes_on_disk == self._all_on_disk
 
 
 class Worker:
     """One connection at a time, kept busy."""
 
-    def __init__(self, transfer: Transfer) -> None:
-        self._transfer = transfer
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._sources: dict[Transport, Source] = {}
-        self._paces: dict[Transport, Pace] = {name: Pace() for name in transfer.make_source}
+        self._paces: dict[Transport, Pace] = {name: Pace() for name in run.make_source}
         self._source: Source | None = None  # the one an attempt is running on
         self.received = 0  # bytes, for the watch
         self.resting_until = 0.0  # monotonic seconds: when the next try after a failure begins
@@ -78,14 +74,14 @@ class Worker:
 
     def run(self) -> None:
         """Fetch windows until there are none."""
-        transfer = self._transfer
+        run = self._run
         window: Window | None = None
         try:
             while (window := self._next()) is not None:
                 self._fetch(window)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the user is told
-            path = transfer.store.partial(window.job.file) if window else transfer.store.repo
-            transfer.abandon(transfer.local_problem(error, str(path)))
+            path = run.store.partial(window.job.file) if window else run.store.repo
+            run.abandon(run.local_problem(error, str(path)))
         finally:
             for source in self._sources.values():
                 source.close()
@@ -93,62 +89,62 @@ class Worker:
     def _next(self) -> Window | None:
         self.is_waiting = True
         try:
-            return self._transfer.schedule.next(self._window_size)
+            return self._run.schedule.next(self._window_size)
         finally:
             self.is_waiting = False
 
     def _window_size(self, direct: bool) -> int:
-        transfer = self._transfer
-        preferred = transfer.health.order(tuple(self._paces), time.monotonic())[0]
+        run = self._run
+        preferred = run.health.order(tuple(self._paces), time.monotonic())[0]
         edges = preferred == "xet"
         size = self._paces[preferred].window(direct=direct, edges=edges)
-        return tapered(size, transfer.schedule.bytes_left, transfer.settings.max_workers, edges=edges)
+        return tapered(size, run.schedule.bytes_left, run.settings.max_workers, edges=edges)
 
     def _fetch(self, window: Window) -> None:
         """Bring one window to its end, however often that has to be tried."""
-        transfer, job = self._transfer, window.job
+        run, job = self._run, window.job
         transport = self._transports(job)[0]
-        tally = _Tally(transfer, job)
+        tally = _Tally(run, job)
         while True:
             position = window.position
             try:
                 self._attempt(window, transport)
             except Stopping:
-                transfer.schedule.give_back(window)
+                run.schedule.give_back(window)
                 return
             except Failure as failure:
-                if transfer.stopping.is_set() or window.epoch != job.epoch:
-                    transfer.schedule.give_back(window)
+                if run.stopping.is_set() or window.epoch != job.epoch:
+                    run.schedule.give_back(window)
                     return
                 tally.failed(window, window.position > position)
                 following = self._after(window, failure, transport, tally.failures)
                 if following is None:
-                    transfer.schedule.give_back(window)
+                    run.schedule.give_back(window)
                     alone = failure.kind is FailureKind.MISSING  # that says nothing about the other files
                     if job.problem and not alone and tally.nobody_gained:
-                        transfer.abandon(job.problem)  # nobody got anything meanwhile: it is not this file
+                        run.abandon(job.problem)  # nobody got anything meanwhile: it is not this file
                     return
                 transport = following
             else:
                 if window.direct and job.partial and not job.partial.intact:
-                    transfer.emit(Note(f"{job.file.path}: another program changed its partial file; it starts again"))
-                    transfer.schedule.lost(window)
+                    run.emit(Note(f"{job.file.path}: another program changed its partial file; it starts again"))
+                    run.schedule.lost(window)
                 else:
-                    transfer.schedule.finished(window)
+                    run.schedule.finished(window)
                 return
 
     def _transports(self, job: Job) -> tuple[Transport, ...]:
         available: list[Transport] = ["xet", "http"] if job.file.xet_hash else ["http"]
-        order = self._transfer.health.order(available, time.monotonic())
+        order = self._run.health.order(available, time.monotonic())
         if job.mismatches % 2 and len(order) > 1:
             return order[::-1]  # wrong bytes came over the first one
         return order
 
     def _attempt(self, window: Window, transport: Transport) -> None:
         """One request for the rest of the window."""
-        transfer, job = self._transfer, window.job
+        run, job = self._run, window.job
         if transport not in self._sources:
-            self._sources[transport] = transfer.make_source[transport]()
+            self._sources[transport] = run.make_source[transport]()
         source = self._sources[transport]
         began, before, first_byte = time.perf_counter(), window.position, 0.0
         self.attempt += 1
@@ -160,11 +156,11 @@ class Worker:
                 if not first_byte:
                     first_byte = time.perf_counter() - began
                 self._source = None  # what follows is not the line's fault
-                if transfer.stopping.is_set() or window.epoch != job.epoch:
+                if run.stopping.is_set() or window.epoch != job.epoch:
                     raise Stopping
                 window.accept(piece)
                 self.received += len(piece)
-                transfer.limit.take(len(piece))
+                run.limit.take(len(piece))
                 self._source = source
             outcome = "done"
         except Failure as failure:
@@ -174,27 +170,27 @@ class Worker:
             self._source = None
             pieces.close()
             took = time.perf_counter() - began
-            transfer.emit(Attempt(job.file.path, transport, before, window.position, round(took, 3), outcome))
+            run.emit(Attempt(job.file.path, transport, before, window.position, round(took, 3), outcome))
         self._paces[transport].learn(window.position - before, time.perf_counter() - began, first_byte)
 
     def _after(self, window: Window, failure: Failure, used: Transport, failures: int) -> Transport | None:
         """What follows a failed attempt: the transport of the next one, or None when the window is given up."""
-        transfer, job = self._transfer, window.job
-        transfer.health.failed(used, time.monotonic())
+        run, job = self._run, window.job
+        run.health.failed(used, time.monotonic())
         self._paces[used].shrink()
         if failure.kind is FailureKind.NO_RANGES and used == "http":
             job.whole = True
             return None  # handed out again in one piece
-        decision = decide(failure, used, self._transports(job), failures, transfer.settings.max_retries)
+        decision = decide(failure, used, self._transports(job), failures, run.settings.max_retries)
         if decision.give_up:
-            problem = problem_of(failure, transfer.settings, path=job.file.path, tries=failures)
-            transfer.schedule.failed(job, problem)
+            problem = problem_of(failure, run.settings, path=job.file.path, tries=failures)
+            run.schedule.failed(job, problem)
             return None
         path, offset = job.file.path, window.position
         if decision.transport != used:
-            transfer.emit(Switch(path, offset, decision.transport, failure.detail))
+            run.emit(Switch(path, offset, decision.transport, failure.detail))
         else:
-            transfer.emit(Retry(path, offset, failure.detail, decision.wait, failures))
+            run.emit(Retry(path, offset, failure.detail, decision.wait, failures))
         self.reason, self.resting_until = failure.detail, time.monotonic() + decision.wait
-        transfer.stopping.wait(decision.wait)
+        run.stopping.wait(decision.wait)
         return decision.transport
