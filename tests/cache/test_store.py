@@ -82,9 +82,9 @@ def test_where_the_pointer_is_the_file(store: Store) -> None:
     assert store.look(COMMIT, SHARD) == OnDisk(blob=100, linked=True)
 
 
-def test_partials_of_small_files_are_the_hub_clients_business(store: Store) -> None:
+def test_small_files_grow_as_large_ones_do(store: Store) -> None:
     put(store.partial(CONFIG), 5)
-    assert store.look(COMMIT, CONFIG) == OnDisk()
+    assert store.look(COMMIT, CONFIG) == OnDisk(partial=5)
 
 
 def test_leftovers_by_kind(store: Store) -> None:

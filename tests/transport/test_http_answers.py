@@ -70,7 +70,28 @@ TABLE = [
     pytest.param((0, 100), [Reply("429 Too Many Requests")], (0, 0), K.THROTTLED, ["0-99"], id="too many requests"),
     pytest.param((0, 100), [Reply("503 Service Unavailable")], (0, 0), K.SERVER, ["0-99"], id="a fault of the server"),
     pytest.param(
-        (0, 100), [Reply("302 Found\nLocation: /x")], (0, 0), K.SERVER, ["0-99"], id="sent on by the data host"
+        (0, 100),
+        [Reply("302 Found\nLocation: /x"), part(0, 100)],
+        (0, 100),
+        None,
+        ["0-99", "0-99"],
+        id="sent on by the data host",
+    ),
+    pytest.param(
+        (0, 100),
+        [Reply(f"302 Found\nLocation: /{number}") for number in range(5)],
+        (0, 0),
+        K.SERVER,
+        ["0-99"] * 5,
+        id="sent on and on",
+    ),
+    pytest.param(
+        (0, 100),
+        [Reply("302 Found\nLocation: gopher://x")],
+        (0, 0),
+        K.SERVER,
+        ["0-99"],
+        id="sent to what is no address",
     ),
     pytest.param((0, 100), [LOGIN_PAGE], (0, 0), K.NOT_DATA, ["0-99"], id="a login page"),
     pytest.param(

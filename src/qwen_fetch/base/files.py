@@ -29,7 +29,7 @@ class RepoFile:
 
     @property
     def is_large(self) -> bool:
-        """Whether it is one of the files this program moves itself; the Hub client fetches the others."""
+        """Whether it lies in the store for large files, to which the endpoint redirects; it has the others itself."""
         return self.digest.algorithm == "sha256"
 
 

@@ -57,7 +57,7 @@ def search(
         disk: What is there of each already, by path.
         folders: Where else to look, all the way down; links are not followed.
     """
-    missing = [file for file in files if file.is_large and not _is_complete(file, disk[file.path])]
+    missing = [file for file in files if not _is_complete(file, disk[file.path])]
     if not missing:
         return {}
     found: dict[str, list[Material]] = {file.path: [] for file in missing}

@@ -16,6 +16,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ class Store:
             blob = linked if blob is None else blob
         return OnDisk(
             blob=blob,
-            partial=self.partial_size(file) if file.is_large else None,
+            partial=self.partial_size(file),
             linked=linked == file.size,
         )
 
@@ -206,6 +207,26 @@ class Store:
         if self.symlinks_work:
             with suppress(OSError):  # there is one, or the Hub client will make it
                 disk.point(pointer, blob)
+
+    def lead(self, commit: str, file: RepoFile, place: Path) -> None:
+        """Make the pointer of a file whose bytes lie at `place`: its blob, or where symlinks do not work, another path.
+
+        Raises:
+            OSError: The file system refuses.
+        """
+        pointer = self.pointer(commit, file)
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        if self.symlinks_work and place == self.blob(file):
+            disk.point(pointer, place)
+            return
+        self.blobs.mkdir(parents=True, exist_ok=True)
+        name = self.spare_name(file)
+        try:
+            if not disk.share(place, name):
+                shutil.copyfile(place, name)
+            disk.give_name(name, pointer)
+        finally:
+            name.unlink(missing_ok=True)
 
     def discard(self, commit: str, file: RepoFile) -> None:
         """Remove a file that was shown to be wrong, pointer and blob."""

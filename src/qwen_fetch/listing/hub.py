@@ -121,18 +121,30 @@ class Hub:
             if isinstance(entry, RepoFile):
                 yield entry.path, entry.size, entry.blob_id, entry.lfs and entry.lfs.sha256, entry.xet_hash
 
-    def link(self, commit: str, paths: Sequence[str] | None, *, again: bool = False) -> Path:
-        """Let `snapshot_download` finish: refs, tree, pointers, and whatever of `paths` is small or missing.
+    def record(self, commit: str) -> None:
+        """Let the client ask for the tree of a commit, and cache it."""
+        self._snapshot_download(commit, allow_patterns=[], local_files_only=False)
 
-        Args:
-            commit: The pinned commit.
-            paths: Files to link; those whose blob stands in the cache cost no request. None: all that the
-                commit holds, without comparing each file with each path.
-            again: Fetch these files even if they are there.
+    def last_word(self, commit: str) -> Path:
+        """Have `snapshot_download` find the snapshot as every other program will: it asks nobody.
 
         Returns:
-            The snapshot's folder. That it was returned proves nothing about what is in it.
+            The snapshot's folder.
+
+        Raises:
+            Exception: A file that was asked for is not there, as the client raises it.
         """
+        wanted, unwanted = self.settings.include or None, self.settings.exclude or None
+        return self._snapshot_download(commit, allow_patterns=wanted, ignore_patterns=unwanted)
+
+    def _snapshot_download(
+        self,
+        commit: str,
+        *,
+        allow_patterns: Sequence[str] | None,
+        ignore_patterns: Sequence[str] | None = None,
+        local_files_only: bool = True,
+    ) -> Path:
         from huggingface_hub import ResolvedRevision, snapshot_download  # noqa: PLC0415 - heavy, only online
 
         settings = self.settings
@@ -144,10 +156,11 @@ class Hub:
                 endpoint=settings.hub_endpoint,
                 token=self.token or False,
                 etag_timeout=settings.timeout,
-                allow_patterns=None if paths is None else [_literal(path) for path in paths],
+                allow_patterns=None if allow_patterns is None else list(allow_patterns),
+                ignore_patterns=None if ignore_patterns is None else list(ignore_patterns),
                 max_workers=settings.max_workers,
                 tqdm_class=_silent_tqdm(),
-                force_download=again,
+                local_files_only=local_files_only,
             ),
             self._tick,
         )
@@ -165,11 +178,6 @@ class _Notes(logging.Handler):
         text = record.getMessage()
         if not text.startswith("No files matched"):  # asked for: see `snapshot.fetch`
             self._note(text)
-
-
-def _literal(path: str) -> str:
-    """A glob that matches just this path."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in path)
 
 
 def _silent_tqdm() -> type[tqdm_asyncio[Any]]:

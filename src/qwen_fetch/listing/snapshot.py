@@ -90,7 +90,7 @@ def fetch(hub: Hub, store: Store, *, keep: bool) -> Snapshot:
     if known := _cached_tree(hub.settings, store, commit):
         return known
     if keep:
-        hub.link(commit, [])  # with no file to link, this fetches and caches the tree
+        hub.record(commit)  # with no file to link, this fetches and caches the tree
         if known := _cached_tree(hub.settings, store, commit):
             return known
     return _snapshot(hub.settings, commit, hub.tree(commit))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Started
-from qwen_fetch.base.problem import ExitCode, Problem
-from qwen_fetch.base.waiting import Aside
+from qwen_fetch.base.problem import Problem
+from qwen_fetch.cache.linking import link
 from qwen_fetch.cache.material import search
 from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.cache.store import Store
@@ -20,7 +20,7 @@ from qwen_fetch.routines.patience import Patience
 from qwen_fetch.routines.preflight import check_cache, check_environment, check_room
 from qwen_fetch.routines.report import make_report
 from qwen_fetch.transfer.adopt import adopt
-from qwen_fetch.transfer.plan import Action, make_plan
+from qwen_fetch.transfer.plan import make_plan
 from qwen_fetch.transfer.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Download", "Result"]
 
-T = TypeVar("T")
+_SAVE_PERIOD = 1.0  # seconds between two writings of what was verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ class Download:
         self._commit = ""
         self._files: dict[str, RepoFile] = {}
         self._phase = ""
-        self._moving = False  # weights: then the transfer tells how far it is
         self._large_path = ""  # a file that is fetched, for a look at the host that has its bytes
+        self._save_at = 0.0
         self._began = time.monotonic()
 
     def plan(self, *, keep: bool = False) -> tuple[Snapshot, Plan]:
@@ -168,35 +168,46 @@ class Download:
 
     def _run(self) -> Result:
         listed, plan, adopted = self._prepare()
-        small = [step for step in plan.steps if not step.file.is_large and not step.complete]
-        large = [step for step in plan.steps if step.file.is_large and not step.complete]
-        self._large_path = next((step.file.path for step in large), "")
-        for step in (*small, *large):
+        missing = [step for step in plan.steps if not step.complete]
+        self._large_path = next((step.file.path for step in missing if step.file.is_large), "")
+        for step in missing:
             if step.reason:
                 self._emit(Note(f"{step.file.path}: {step.reason}"))
-        received = self._fetch(listed.commit, small, large)
+        received = self._fetch(listed.commit, missing)
         folder, report = self._link_all(listed, [step.file for step in plan.steps])
         return Result(
             report=report,
-            bytes_fetched=received + sum(step.file.size for step in small),
-            bytes_resumed=sum(step.have - adopted.get(step.file.path, 0) for step in large),
+            bytes_fetched=received,
+            bytes_resumed=sum(step.have - adopted.get(step.file.path, 0) for step in missing),
             bytes_adopted=sum(adopted.values()),
             seconds=time.monotonic() - self._began,
             snapshot_path=str(folder),
         )
 
+    def _fetch(self, commit: str, missing: Sequence[Step]) -> int:
+        """Move the bytes; returns how many came over the line."""
+        self._enter("download")
+        if not missing:
+            return 0
+        from qwen_fetch.transport.choice import make_sources  # noqa: PLC0415 - not for `--status-only`
+
+        sources = make_sources(self.settings, self._hub.token, commit, [step.file for step in missing])
+        transfer = Transfer(self.settings, self.store, commit, missing, sources, self._emit)
+        try:
+            transfer.run(self._tick)
+        finally:
+            self._memory.save()
+        return transfer.bytes_received
+
     def _link_all(self, listed: Snapshot, files: Sequence[RepoFile]) -> tuple[Path, Report]:
-        """Let `snapshot_download` finish, then look at every file ourselves.
+        """Lead every path to its bytes, look at every file, and have `snapshot_download` find them.
 
         Raises:
             Problem: (not-complete) A file is not there.
         """
         self._enter("link")
-        for file in files:
-            if self.store.unlink_wrong_pointer(listed.commit, file):
-                self._emit(Note(f"{file.path}: its pointer did not lead to it, and is made again"))
-        paths = None if len(files) == len(listed.files) else [file.path for file in files]
-        folder = self._patience.call(lambda: self._hub.link(listed.commit, paths))
+        for path in link(self.store, listed.commit, files):
+            self._emit(Note(f"{path}: its pointer did not lead to it, and is made again"))
         report = make_report(self.settings, self.store, listed, files)
         if not report.complete:
             missing = [file for file in report.files if file.state != "complete"]
@@ -207,62 +218,7 @@ class Download:
                 total=len(report.files),
                 command=self.settings.command(),
             )
-        return folder, report
-
-    def _fetch(self, commit: str, small: Sequence[Step], large: Sequence[Step]) -> int:
-        """Move the weights, and let the Hub client fetch the rest meanwhile; returns the bytes of weights received."""
-        self._enter("download")
-        aside = Aside(lambda: self._fetch_small(commit, small))
-        received = 0
-        if large:
-            from qwen_fetch.transport.choice import make_sources  # noqa: PLC0415 - not for `--status-only`
-
-            sources = make_sources(self.settings, self._hub.token, commit, [step.file for step in large])
-            transfer = Transfer(self.settings, self.store, commit, large, sources, self._emit)
-            self._moving = True
-
-            def tick() -> None:
-                aside.look()
-                self._tick()
-
-            try:
-                transfer.run(tick)
-            except Problem as problem:
-                if problem.exit_code is ExitCode.ACCESS:
-                    aside.wait(self._alive)  # if it is refused too, the Hub client knows better why
-                raise
-            finally:
-                self._moving = False
-            received = transfer.bytes_received
-        aside.wait(self._alive)
-        return received
-
-    def _fetch_small(self, commit: str, steps: Sequence[Step]) -> None:
-        """Let the Hub client fetch the files that are not LFS, and check what came."""
-        groups = (
-            [step.file for step in steps if step.action is not Action.REFETCH],
-            [step.file for step in steps if step.action is Action.REFETCH],
-        )
-        for again, files in enumerate(groups):
-            if files:
-                self._link(commit, files, again=bool(again))
-        if wrong := [step.file for step in steps if not self._is_right(commit, step.file)]:
-            self._emit(Note(f"{wrong[0].path} has the wrong digest: fetched again"))
-            self._link(commit, wrong, again=True)
-        for file in wrong:
-            if not self._is_right(commit, file):
-                self.store.discard(commit, file)
-                raise Problem(catalogue.CORRUPT, path=file.path, tries=2)
-
-    def _link(self, commit: str, files: Sequence[RepoFile], *, again: bool) -> None:
-        paths = [file.path for file in files]
-        self._patience.call(lambda: self._hub.link(commit, paths, again=again))
-
-    def _is_right(self, commit: str, file: RepoFile) -> bool:
-        try:
-            return self._memory.digest(self.store.place(commit, file), file) == file.digest.hex
-        except OSError:
-            return False
+        return self._hub.last_word(listed.commit), report
 
     def _adopt(self, commit: str, plan: Plan) -> dict[str, int]:
         """Take over what is on this machine already; the bytes gained, by path."""
@@ -275,7 +231,9 @@ class Download:
         """Tell the listener; and a file that was just verified need not be read again to know that."""
         if isinstance(event, FileDone) and (file := self._files.get(event.path)):
             self._memory.add(self.store.place(self._commit, file), file.digest.hex)
-            self._memory.save()
+            if time.monotonic() >= self._save_at:  # not for each of thousands of small files: it is written as a whole
+                self._memory.save()
+                self._save_at = time.monotonic() + _SAVE_PERIOD
         self._tell(event)
 
     def _enter(self, phase: str) -> None:
@@ -283,6 +241,5 @@ class Download:
         self._emit(Phase(phase))
 
     def _alive(self, waiting: str = "") -> None:
-        if not self._moving:
-            self._emit(Progress(self._phase, 0, 0, waiting=waiting))
+        self._emit(Progress(self._phase, 0, 0, waiting=waiting))
         self._tick()

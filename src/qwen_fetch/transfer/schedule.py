@@ -1,8 +1,9 @@
 """Which bytes which worker fetches next, so that nobody is idle while bytes are missing.
 
-A worker first looks for a file that nobody works on: its bytes then go straight to the disk, in order. Only
-when there is no such file left do several workers share one; a window ahead of the file's end waits in
-memory until all before it is on the disk, and such memory is bounded.
+A worker first looks for a file that nobody works on: its bytes then go straight to the disk, in order. Large files
+come first, but for one worker, which sees to the small ones. Only when there is no such file left do several workers
+share one; a window ahead of the file's end waits in memory until all before it is on the disk, and such memory is
+bounded.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from qwen_fetch.cache.locks import BlobLock
 from qwen_fetch.cache.partial import Partial
 from qwen_fetch.transfer.job import Job, State, Window
 from qwen_fetch.transfer.plan import Action
-from qwen_fetch.transfer.windows import Gaps
+from qwen_fetch.transfer.windows import MIN_WINDOW, Gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ class Schedule:
     def __init__(
         self, store: Store, commit: str, steps: Sequence[Step], workers: int, on_checking: Callable[[Job], None]
     ) -> None:
-        self.jobs = [Job(step, BlobLock(store, step.file)) for step in steps]
+        self.jobs = [Job(step, BlobLock(store, step.file)) for step in sorted(steps, key=_is_small)]
         self.bytes_total = sum(job.file.size for job in self.jobs)
         # Kept apart by state: with 2,000 files, looking at all of them for every window would add up.
         self._in: dict[State, dict[Job, None]] = {state: {} for state in State}
@@ -78,12 +79,13 @@ class Schedule:
         with self._changed:
             return [job for state in states for job in self._in[state]]
 
-    def next(self, size: Callable[[bool], int]) -> Window | None:
+    def next(self, size: Callable[[bool], int], *, small_first: bool = False) -> Window | None:
         """The next window for a worker; waits while there is none yet.
 
         Args:
             size: How many bytes fit the worker's pace, for a window that goes to the disk as it comes
                 (True) or that waits in memory (False).
+            small_first: Whether a small file is preferred, even to going on with a large one.
 
         Returns:
             None when there is nothing more to do.
@@ -95,7 +97,8 @@ class Schedule:
             with self._changed:
                 if self._stopped:
                     return None
-                if window := self._active_file(size) or self._fresh_file(size) or self._run_ahead(size):
+                small = self._fresh_file(size, only_small=True) if small_first else None
+                if window := small or self._active_file(size) or self._fresh_file(size) or self._run_ahead(size):
                     return window
                 if not any(self._in[state] for state in _UNFINISHED):
                     return None
@@ -193,10 +196,10 @@ class Schedule:
                 return self._assign(job, size)
         return None
 
-    def _fresh_file(self, size: Callable[[bool], int]) -> Window | None:
+    def _fresh_file(self, size: Callable[[bool], int], *, only_small: bool = False) -> Window | None:
         now = time.monotonic()
         for job in tuple(self._in[State.WAITING]):
-            if now >= job.look_again:
+            if now >= job.look_again and (not only_small or _is_small(job.step)):
                 job.busy = not job.lock.take()
                 if job.busy:
                     job.look_again = now + _LOCK_PAUSE
@@ -288,6 +291,11 @@ class Schedule:
         elif job.state is State.ACTIVE and job.partial.committed == job.file.size:
             self._move(job, State.CHECKING)
             self._on_checking(job)
+
+
+def _is_small(step: Step) -> bool:
+    """Whether the file is fetched in one window."""
+    return step.file.size <= MIN_WINDOW
 
 
 def _is_free(job: Job) -> bool:

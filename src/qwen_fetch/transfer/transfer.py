@@ -66,7 +66,8 @@ class Transfer:
         self.schedule = Schedule(store, commit, steps, settings.max_workers, self._arrived.put)
         self._run = Run(settings, store, self.schedule, make_source, emit)
         self._checker = Checker(self._run, commit, self._arrived)
-        self._workers = [Worker(self._run) for _ in range(settings.max_workers)]
+        # Small files take a round trip each and fill no line: one connection sees to them while others move weights.
+        self._workers = [Worker(self._run, small_first=not number) for number in range(settings.max_workers)]
 
     def run(self, tick: Callable[[], None] = lambda: None) -> None:
         """Fetch everything.

@@ -12,6 +12,7 @@ MAX_WINDOW = 64 << 20
 FIRST_WINDOW = 4 << 20  # before anything is known about the line
 EDGED_WINDOW = 8 << 20  # where a chunk of 64 KiB comes twice at every edge: under 1 %
 
+_TELLING = 256 << 10  # fewer bytes come with the head of the answer, and tell nothing of the rate
 _DIRECT_SECONDS = 2.0
 _HELD_SECONDS = 0.5
 _HELD_EDGED_SECONDS = 4.0
@@ -89,7 +90,7 @@ class Pace:
 
     def learn(self, count: int, seconds: float, latency: float) -> None:
         """Take in one finished request: `count` bytes in `seconds`, of which `latency` passed before the first."""
-        if count <= 0 or seconds <= 0:
+        if count < _TELLING or seconds <= 0:
             return
         rate = count / max(seconds - latency, 1e-4)
         # Half old, half new: a line that changes is followed within a few windows, one odd window is not.

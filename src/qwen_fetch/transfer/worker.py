@@ -48,10 +48,16 @@ class _Tally:
 
 
 class Worker:
-    """One connection at a time, kept busy."""
+    """One connection at a time, kept busy.
 
-    def __init__(self, run: Run) -> None:
+    Args:
+        run: What it shares with the others.
+        small_first: Whether it takes small files before large ones.
+    """
+
+    def __init__(self, run: Run, *, small_first: bool = False) -> None:
         self._run = run
+        self._small_first = small_first
         self._sources: dict[Transport, Source] = {}
         self._paces: dict[Transport, Pace] = {name: Pace() for name in run.make_source}
         self._source: Source | None = None  # the one an attempt is running on
@@ -89,7 +95,7 @@ class Worker:
     def _next(self) -> Window | None:
         self.is_waiting = True
         try:
-            return self._run.schedule.next(self._window_size)
+            return self._run.schedule.next(self._window_size, small_first=self._small_first)
         finally:
             self.is_waiting = False
 
@@ -135,6 +141,8 @@ class Worker:
 
     def _transports(self, job: Job) -> tuple[Transport, ...]:
         available: list[Transport] = ["xet", "http"] if job.file.xet_hash else ["http"]
+        if job.file.xet_hash and self._run.settings.transport == "xet":
+            available.remove("http")  # which is there for the files that Xet does not have
         order = self._run.health.order(available, time.monotonic())
         if job.mismatches % 2 and len(order) > 1:
             return order[::-1]  # wrong bytes came over the first one

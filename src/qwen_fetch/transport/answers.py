@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from http.client import HTTPResponse
     from urllib.parse import SplitResult
 
-__all__ = ["check_data", "fail", "fail_to_connect", "reason", "stated_range"]
+__all__ = ["check_data", "fail", "fail_in_a_circle", "fail_to_connect", "reason", "stated_range"]
 
 
 def check_data(response: HTTPResponse, parts: SplitResult, what: str, *, at_endpoint: bool) -> None:
@@ -69,6 +69,11 @@ def fail_to_connect(error: Exception, parts: SplitResult) -> NoReturn:
     """Raise what it means that there is no connection."""
     kind = FailureKind.UNTRUSTED if isinstance(error, ssl.SSLCertVerificationError) else FailureKind.UNREACHABLE
     raise Failure(kind, f"{_printable(parts.hostname or '')}: {reason(error)}") from error
+
+
+def fail_in_a_circle(parts: SplitResult) -> NoReturn:
+    """Raise what it means that one redirect follows another."""
+    raise Failure(FailureKind.SERVER, f"{_printable(parts.hostname or '')} redirects in a circle")
 
 
 def reason(error: Exception) -> str:

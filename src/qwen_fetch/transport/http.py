@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
-from qwen_fetch.transport.answers import check_data, stated_range
+from qwen_fetch.transport.answers import check_data, fail_in_a_circle, stated_range
 from qwen_fetch.transport.connection import Connection
 from qwen_fetch.transport.source import Failure, FailureKind, piece_size
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from qwen_fetch.transport.endpoint import Endpoint
 
 __all__ = ["Addresses", "HttpSource"]
+
+_MAX_REDIRECTS = 5
 
 
 class Addresses:
@@ -44,10 +46,28 @@ class Addresses:
         with self._lock:
             known = self._known.get(file.path)
         if known is None:
-            known, _ = self.endpoint.ask("HEAD", self._base + quote(file.path))
+            known = self._base + quote(file.path)
+            if file.is_large:  # the others the endpoint has itself: to ask where would take as long as to ask for them
+                known, _ = self.endpoint.ask("HEAD", known)
             with self._lock:
                 self._known[file.path] = known
         return known
+
+    def moved(self, file: RepoFile, url: str, location: str) -> None:
+        """The file is at `location`, says who was asked at `url`.
+
+        Raises:
+            Failure: That is no address.
+        """
+        try:
+            target = urljoin(url, location)
+            connectable = urlsplit(target).scheme in {"http", "https"} and target != url
+        except ValueError:
+            connectable = False
+        if not connectable:
+            raise Failure(FailureKind.SERVER, f"{urlsplit(url).hostname} redirects to what is no other address")
+        with self._lock:
+            self._known[file.path] = target
 
     def forget(self, file: RepoFile) -> None:
         """The URL was refused: ask for a new one next time."""
@@ -78,11 +98,20 @@ class HttpSource:
         """See `Source.window`."""
         self._connection.aborted = False
         try:
-            url = self._addresses.of(file)
-            headers = self._addresses.endpoint.headers(url) | {"Range": f"bytes={start}-{end - 1}"}
-            with self._connection.get(url, headers) as response:
-                skip = self._check(response, url, file, start, end)
-                yield from self._read(response, skip, end - start)
+            for _ in range(_MAX_REDIRECTS):
+                url = self._addresses.of(file)
+                headers = self._addresses.endpoint.headers(url)
+                if file.is_large or end - start < file.size:
+                    headers["Range"] = f"bytes={start}-{end - 1}"
+                with self._connection.get(url, headers) as response:
+                    if 300 <= response.status < 400:
+                        self._addresses.moved(file, url, response.headers.get("Location", ""))
+                        continue
+                    skip = self._check(response, url, file, start, end)
+                    yield from self._read(response, skip, end - start)
+                    return
+            self._addresses.forget(file)
+            fail_in_a_circle(urlsplit(url))
         except Failure as failure:
             if self._connection.aborted:
                 raise Failure(FailureKind.STALLED, "ended from outside") from failure
