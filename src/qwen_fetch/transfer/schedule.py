@@ -33,6 +33,7 @@ _LOCK_PAUSE = 0.5  # seconds between two looks at a lock that somebody else hold
 
 _UNFINISHED = (State.WAITING, State.ACTIVE, State.CHECKING)
 _RESTING = (State.WAITING, State.DONE)
+_BOTH = (True, False)
 
 
 class Schedule:
@@ -54,7 +55,8 @@ class Schedule:
         # Kept apart by state: with 2,000 files, looking at all of them for every window would add up.
         self._in: dict[State, dict[Job, None]] = {state: {} for state in State}
         self._in[State.WAITING] = dict.fromkeys(self.jobs)
-        self._resting_bytes = sum(job.on_disk for job in self.jobs)  # of the files that wait or are done
+        # Bytes of the files that wait or are done, by whether they are large.
+        self._resting = {large: sum(job.on_disk for job in self.jobs if job.file.is_large is large) for large in _BOTH}
         self._store = store
         self._commit = commit
         self._workers = workers
@@ -65,9 +67,13 @@ class Schedule:
     @property
     def bytes_on_disk(self) -> int:
         """Bytes of all files on disk."""
+        return sum(self.bytes_grown(is_large=large) for large in _BOTH)
+
+    def bytes_grown(self, *, is_large: bool) -> int:
+        """Bytes on disk of the files that come from the store for large ones, or of the others."""
         with self._changed:
             moving = self.jobs_in(State.ACTIVE, State.CHECKING, State.FAILED)
-            return self._resting_bytes + sum(job.on_disk for job in moving)
+            return self._resting[is_large] + sum(job.on_disk for job in moving if job.file.is_large is is_large)
 
     @property
     def bytes_left(self) -> int:
@@ -183,12 +189,12 @@ class Schedule:
 
     def _move(self, job: Job, state: State) -> None:
         if job.state in _RESTING:
-            self._resting_bytes -= job.on_disk
+            self._resting[job.file.is_large] -= job.on_disk
         del self._in[job.state][job]
         job.state = state
         self._in[state][job] = None
         if state in _RESTING:
-            self._resting_bytes += job.on_disk
+            self._resting[job.file.is_large] += job.on_disk
 
     def _active_file(self, size: Callable[[bool], int]) -> Window | None:
         for job in self._in[State.ACTIVE]:

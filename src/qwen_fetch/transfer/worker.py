@@ -26,7 +26,8 @@ class _Tally:
     def __init__(self, run: Run, job: Job) -> None:
         self.failures = 0
         self._run = run
-        self._on_disk, self._all_on_disk, self._received = job.on_disk, run.schedule.bytes_on_disk, job.received
+        self._is_large = job.file.is_large
+        self._on_disk, self._all_on_disk, self._received = job.on_disk, self._all, job.received
 
     def failed(self, window: Window, gained: bool) -> None:
         """Count one more, which `gained` bytes or not."""
@@ -38,13 +39,17 @@ class _Tally:
             # Others got something: it must not be given up, but nor must this one ask without a pause.
             self.failures = min(self.failures, max(1, self._run.settings.max_retries - 1))
         if job.on_disk > self._on_disk:
-            self._on_disk, self._all_on_disk = job.on_disk, self._run.schedule.bytes_on_disk
+            self._on_disk, self._all_on_disk = job.on_disk, self._all
         self._received = job.received
 
     @property
     def nobody_gained(self) -> bool:
-        """Whether no file at all has grown since this window last brought something."""
-        return self._run.schedule.bytes_on_disk == self._all_on_disk
+        """Whether no file from the same place has grown since this window last brought something."""
+        return self._all == self._all_on_disk
+
+    @property
+    def _all(self) -> int:
+        return self._run.schedule.bytes_grown(is_large=self._is_large)
 
 
 class Worker:
