@@ -93,7 +93,11 @@ def cleanup(
     removed, held = [], []
     # The locks last: they guard the other files meanwhile.
     for leftover in sorted(leftovers, key=lambda leftover: leftover.kind == "lock"):
-        if _remove(store, leftover):
+        try:
+            is_gone = _remove(store, leftover)
+        except FileNotFoundError:
+            continue  # whoever made it has just taken it away
+        if is_gone:
             removed.append(leftover)
             on_removed(leftover)
         else:
