@@ -21,7 +21,7 @@ from workbench import TOOL
 
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
-from qwen_fetch.listing.snapshot import cached
+from qwen_fetch.listing.cached import cached
 from qwen_fetch.localhub.faults import Fault, Faults
 from qwen_fetch.transfer.job import State
 from qwen_fetch.transfer.plan import make_plan

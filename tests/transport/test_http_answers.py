@@ -150,11 +150,11 @@ AT_ENDPOINT = [
     pytest.param(Reply("500 Internal Server Error"), K.SERVER, id="a fault"),
     pytest.param(Reply("302 Found"), K.SERVER, id="a redirect to nowhere"),
     pytest.param(Reply("302 Found\nLocation: /again"), K.SERVER, id="a circle"),
-    pytest.param(Reply("302 Found\nLocation: ftp://127.0.0.1/x"), K.UNREACHABLE, id="another protocol"),
-    pytest.param(Reply("302 Found\nLocation: file:///etc/passwd"), K.UNREACHABLE, id="a file of this machine"),
-    pytest.param(Reply("302 Found\nLocation: http://[::1"), K.UNREACHABLE, id="no URL at all"),
-    pytest.param(Reply("302 Found\nLocation: http://127.0.0.1:99999/x"), K.UNREACHABLE, id="no such port"),
-    pytest.param(Reply("", b"", "close"), K.UNREACHABLE, id="closed without a word"),
+    pytest.param(Reply("302 Found\nLocation: ftp://127.0.0.1/x"), K.SERVER, id="another protocol"),
+    pytest.param(Reply("302 Found\nLocation: file:///etc/passwd"), K.SERVER, id="a file of this machine"),
+    pytest.param(Reply("302 Found\nLocation: http://[::1"), K.SERVER, id="no URL at all"),
+    pytest.param(Reply("302 Found\nLocation: http://127.0.0.1:99999/x"), K.SERVER, id="no such port"),
+    pytest.param(Reply("", b"", "close"), K.CUT, id="closed without a word"),
 ]
 
 

@@ -17,7 +17,7 @@ from unittest.mock import patch
 from bench.process import run
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.cache.store import Store
-from qwen_fetch.listing.snapshot import cached
+from qwen_fetch.listing.cached import cached
 from qwen_fetch.routines.report import make_report
 from qwen_fetch.transfer import schedule
 from qwen_fetch.transfer.job import State

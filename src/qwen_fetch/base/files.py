@@ -20,12 +20,14 @@ class RepoFile:
         size: In bytes.
         digest: sha256 of a large (LFS or Xet) file, git-sha1 of a small one; `digest.hex` names its blob.
         xet_hash: The file's name in the Xet store, if it is there.
+        blob_id: Git's id: of a small file, or of the pointer that git keeps in a large one's place.
     """
 
     path: str
     size: int
     digest: Digest
     xet_hash: str | None = None
+    blob_id: str = ""
 
     @property
     def is_large(self) -> bool:

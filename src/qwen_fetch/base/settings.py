@@ -14,9 +14,10 @@ from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.shell import quoted
 
-__all__ = ["DEFAULT_REPO", "Settings", "Transport", "TransportChoice"]
+__all__ = ["DEFAULT_ENDPOINT", "DEFAULT_REPO", "Settings", "Transport", "TransportChoice"]
 
 DEFAULT_REPO = "Qwen/Qwen-Image-Edit"
+DEFAULT_ENDPOINT = "https://huggingface.co"
 
 Transport = Literal["xet", "http"]
 TransportChoice = Literal["auto", "xet", "http"]

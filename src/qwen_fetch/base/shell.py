@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["is_switched_on", "quoted", "set_variable", "unset_variable"]
+__all__ = ["is_switched_on", "offline_switch", "quoted", "set_variable", "unset_variable"]
 
+_OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 _SAFE_ON_WINDOWS = re.compile(r"[\w@%+=:,./\\-]+", re.ASCII)
 
@@ -14,6 +15,11 @@ _SAFE_ON_WINDOWS = re.compile(r"[\w@%+=:,./\\-]+", re.ASCII)
 def is_switched_on(name: str) -> bool:
     """Whether an environment variable says yes, as the Hub client reads it."""
     return os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def offline_switch() -> str:
+    """The environment variable that keeps every Hub client offline; empty when none does."""
+    return next(filter(is_switched_on, _OFFLINE_SWITCHES), "")
 
 
 def quoted(word: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 
-__all__ = ["parse_bytes", "size_text", "time_text"]
+__all__ = ["day_text", "parse_bytes", "size_text", "time_text"]
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 
@@ -37,3 +38,8 @@ def time_text(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
+
+
+def day_text(when: float) -> str:
+    """The day of a moment, seconds since 1970, where this machine is: ``2026-03-01``."""
+    return time.strftime("%Y-%m-%d", time.localtime(when))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["Aside", "call_with_ticks"]
+__all__ = ["Aside", "call_with_ticks", "within"]
 
 T = TypeVar("T")
 _TICK = 0.1
@@ -38,7 +39,7 @@ class Aside(Generic[T]):
         if self._failure:
             raise self._failure[0]
 
-    def wait(self, tick: Callable[[], None], bound: float | None = None) -> T:
+    def wait(self, tick: Callable[[], None] = lambda: None, bound: float | None = None) -> T:
         """Wait for its result.
 
         Args:
@@ -66,6 +67,21 @@ class Aside(Generic[T]):
             self._failure.append(error)
 
 
-def call_with_ticks(call: Callable[[], T], tick: Callable[[], None], bound: float | None = None) -> T:
+def call_with_ticks(call: Callable[[], T], tick: Callable[[], None] = lambda: None, bound: float | None = None) -> T:
     """Run `call` so that it can be left: at its time limit, or when asked to stop. As `Aside.wait`."""
     return Aside(call).wait(tick, bound)
+
+
+@contextmanager
+def within(seconds: float, end: Callable[[], object]) -> Iterator[None]:
+    """Bound what happens inside as a whole: after so many seconds, `end` is called in another thread.
+
+    A time limit of a socket is one for each read: a byte a second passes under any.
+    """
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

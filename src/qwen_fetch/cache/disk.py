@@ -6,6 +6,7 @@ Each function does the same everywhere, or says in its result that it cannot be 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -30,6 +31,7 @@ __all__ = [
     "lock_holder",
     "open_growing",
     "point",
+    "replace_text",
     "share",
     "symlinks_work",
 ]
@@ -88,6 +90,21 @@ def give_name(source: Path, target: Path) -> None:
         OSError: The file system refuses; the file is still where it was.
     """
     source.replace(target)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small file in one step: whoever reads it sees the old text or the new one, and no part of either.
+
+    Raises:
+        OSError: It cannot be written; what was there is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        part.write_text(text, encoding="utf-8")
+        give_name(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def point(link: Path, target: Path) -> None:

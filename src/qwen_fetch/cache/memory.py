@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import threading
 import time
 from contextlib import suppress
@@ -17,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from qwen_fetch.base.integrity import hash_file
-from qwen_fetch.cache.disk import give_name, identity
+from qwen_fetch.cache.disk import identity, replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +57,7 @@ class Memory:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._file = store.repo / ".qwen-fetch" / "digests.json"
+        self._file = store.own / "digests.json"
         self._lock = threading.Lock()
         self._known = self._load()
         self._is_new = False
@@ -109,10 +108,7 @@ class Memory:
             for key, read in self._known.items():
                 if key not in merged or merged[key].when < read.when:
                     merged[key] = read
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            part = self._file.with_name(f"{self._file.name}.{secrets.token_hex(4)}")
-            part.write_text(json.dumps({"format": _FORMAT, "files": merged}, indent=1), encoding="utf-8")
-            give_name(part, self._file)
+            replace_text(self._file, json.dumps({"format": _FORMAT, "files": merged}, indent=1))
             self._is_new = False
 
     def _note(self, path: Path, read: Read) -> None:

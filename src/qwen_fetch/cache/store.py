@@ -87,6 +87,7 @@ class Store:
         self.cache_dir = cache_dir
         self.repo = cache_dir / name
         self.blobs = self.repo / "blobs"
+        self.own = self.repo / ".qwen-fetch"  # Hub clients neither count nor check what lies there
         self.locks = cache_dir / ".locks" / name
         self.share_partials = True
 

@@ -146,11 +146,12 @@ def _interruption(settings: Settings, number: int) -> Problem:
     """What a signal ended, and what is kept."""
     from qwen_fetch.cache.store import Store  # noqa: PLC0415
     from qwen_fetch.listing import snapshot  # noqa: PLC0415
+    from qwen_fetch.listing.cached import cached  # noqa: PLC0415
     from qwen_fetch.routines.report import make_report  # noqa: PLC0415
 
     kept = ""
     store = Store(settings.hub_cache, settings.repo_id)
-    if known := snapshot.cached(settings, store):
+    if known := cached(settings, store):
         wanted = snapshot.select(known, settings.include, settings.exclude)
         report = make_report(settings, store, known, wanted)
         here = report.bytes_present + report.bytes_partial

@@ -30,12 +30,12 @@ def explain(problem: Problem, settings: Settings, path: str, tick: Callable[[], 
     """
     if problem.kind not in _SYMPTOMS:
         return problem
-    from qwen_fetch.diagnosis.probe import probe  # noqa: PLC0415 - only when something went wrong
+    from qwen_fetch.diagnosis.probe import LOOK, probe  # noqa: PLC0415 - only when something went wrong
     from qwen_fetch.diagnosis.verdict import verdict  # noqa: PLC0415
 
     try:
         about = str(problem.facts.get("path") or path)
-        findings = call_with_ticks(lambda: probe(settings, about), tick, _BOUND)
+        findings = call_with_ticks(lambda: probe(settings, about, min(LOOK, settings.timeout)), tick, _BOUND)
     except TimeoutError:
         return problem
     cause = verdict(findings, problem.kept)

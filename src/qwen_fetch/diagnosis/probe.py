@@ -9,17 +9,17 @@ import re
 import socket
 import ssl
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from html import unescape
-from http.client import HTTPException
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from qwen_fetch.base.waiting import Aside, call_with_ticks, within
 from qwen_fetch.diagnosis.certificates import issuer_of
-from qwen_fetch.transport.connection import connect, proxy_for, shown
+from qwen_fetch.transport.connection import HEADERS, Connection, connect, proxy_for, shown
+from qwen_fetch.transport.source import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from qwen_fetch.base.settings import Settings
 
-__all__ = ["Answer", "Findings", "Reach", "probe"]
+__all__ = ["LOOK", "Answer", "Findings", "Reach", "probe"]
 
-_BOUND = 4.0  # seconds for each look
+LOOK = 4.0  # seconds for each look
 _NEUTRAL_NAME = "example.com"  # reserved for such uses; only its name is asked for
 _NOWHERE = ("192.0.2.1", 9)  # reserved for documentation; nothing is sent there
 _PAGE_BYTES = 4096
@@ -90,7 +90,7 @@ class Findings:
     data_answer: Answer | None = None
 
 
-def probe(settings: Settings, path: str = "", bound: float = _BOUND) -> Findings:
+def probe(settings: Settings, path: str = "", bound: float = LOOK) -> Findings:
     """Look at the way to the Hub, and to the host that has the bytes of `path`.
 
     Args:
@@ -101,27 +101,27 @@ def probe(settings: Settings, path: str = "", bound: float = _BOUND) -> Findings
     url = f"{settings.hub_endpoint}/api/models/{settings.repo_id}"
     file_url = f"{settings.hub_endpoint}/{settings.repo_id}/resolve/{settings.revision}/{path}"
     proxy = proxy_for(urlsplit(url))
-    with ThreadPoolExecutor(8) as pool:
-        reach = pool.submit(_reach, url, bound, via_proxy=bool(proxy))
-        api = pool.submit(_ask, url, bound)
-        via = pool.submit(_connect, *_address(proxy), bound) if proxy else None
-        redirect = pool.submit(_ask, file_url, bound, "HEAD") if path else None
-        data = answer = None
-        if redirect and (location := redirect.result().location):
-            data_reach = pool.submit(_reach, location, bound, via_proxy=bool(proxy_for(urlsplit(location))))
-            answer = pool.submit(_ask, location, bound, "GET", {"Range": "bytes=0-0"}).result()
-            data = data_reach.result()
-        return Findings(
-            has_route=_has_route(),
-            # Other names are asked for only when there is a reason to.
-            neutral_name=_look_up(_NEUTRAL_NAME, bound)[0] if reach.result().name != "ok" else "",
-            proxy=shown(proxy) if proxy else "",
-            proxy_reach=via.result() if via else "",
-            endpoint=reach.result(),
-            api=api.result(),
-            data=data,
-            data_answer=answer,
-        )
+    reach = Aside(lambda: _reach(url, bound, via_proxy=bool(proxy)))
+    api = Aside(lambda: _ask(url, bound))
+    via = Aside(lambda: _connect(*_address(proxy), bound)) if proxy else None
+    redirect = _ask(file_url, bound, "HEAD") if path else None
+    data = answer = None
+    if redirect and (location := redirect.location):
+        data_reach = Aside(lambda: _reach(location, bound, via_proxy=bool(proxy_for(urlsplit(location)))))
+        answer = _ask(location, bound, "GET", {"Range": "bytes=0-0"})
+        data = data_reach.wait()
+    endpoint = reach.wait()
+    return Findings(
+        has_route=_has_route(),
+        # Other names are asked for only when there is a reason to.
+        neutral_name=_look_up(_NEUTRAL_NAME, bound)[0] if endpoint.name != "ok" else "",
+        proxy=shown(proxy) if proxy else "",
+        proxy_reach=via.wait() if via else "",
+        endpoint=endpoint,
+        api=api.wait(),
+        data=data,
+        data_answer=answer,
+    )
 
 
 def _reach(url: str, bound: float, *, via_proxy: bool) -> Reach:
@@ -171,21 +171,18 @@ def _handshake(url: str, bound: float) -> tuple[str, str]:
 
 
 def _ask(url: str, bound: float, method: str = "GET", headers: dict[str, str] | None = None) -> Answer:
-    parts = urlsplit(url)
+    connection = Connection(bound, bound)
     try:
-        connection = connect(parts, bound)
-        try:
-            connection.sock.settimeout(bound)
-            target = parts.path + (f"?{parts.query}" if parts.query else "")
-            connection.request(method, target, headers={"Accept-Encoding": "identity", **(headers or {})})
-            response = connection.getresponse()
+        with within(bound, connection.abort), connection.get(url, HEADERS | (headers or {}), method) as response:
             body = b""
-            with suppress(OSError, HTTPException):  # the answer is what counts
-                body = response.read(_PAGE_BYTES)
-        finally:
-            connection.close()
+            with suppress(Failure):  # the answer is what counts
+                body = connection.read(response, _PAGE_BYTES)
+    except Failure as failure:
+        return Answer(detail=_words(failure.__cause__) if isinstance(failure.__cause__, OSError) else failure.detail)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
         return Answer(detail=_words(error))
+    finally:
+        connection.close()
     title = re.search(rb"<title[^>]*>(.*?)</title>", body, re.IGNORECASE | re.DOTALL)
     return Answer(
         status=response.status,
@@ -217,15 +214,12 @@ def _has_route() -> bool:
 
 def _bounded(ask: Callable[[], str], bound: float) -> str:
     """The result of a look, or why it failed, within `bound` seconds."""
-    pool = ThreadPoolExecutor(1)
     try:
-        return pool.submit(ask).result(bound)
+        return call_with_ticks(ask, bound=bound)
     except TimeoutError:
         return f"no answer within {bound:g} s"
     except OSError as error:
         return _words(error)
-    finally:
-        pool.shutdown(wait=False)
 
 
 def _words(error: Exception) -> str:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
-from qwen_fetch.base.shell import is_switched_on, unset_variable
 from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -20,11 +19,10 @@ if TYPE_CHECKING:
 
     from qwen_fetch.base.settings import Settings
 
-__all__ = ["offline_switch", "problem_of"]
+__all__ = ["problem_of"]
 
 _KEPT = "Everything received so far."
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _NETWORK_ERRORS = {"TransportError", "TimeoutException", "TimeoutError", "gaierror", "SSLError", "ConnectionError"}
 
 
@@ -49,11 +47,6 @@ def problem_of(error: BaseException, settings: Settings, *, path: str = "", trie
             return _of_os_error(cause, settings, path)
     detail = f"{type(error).__name__}: {_one_line(error)}"
     return Problem(catalogue.UNEXPECTED, kept=_KEPT, detail=detail)
-
-
-def offline_switch() -> str:
-    """The environment variable that keeps every Hub client offline; empty when none does."""
-    return next(filter(is_switched_on, _OFFLINE_SWITCHES), "")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -85,14 +78,32 @@ _KIND_OF_FAILURE = {
 }
 
 
+# Where it is about no file, the endpoint was asked what there is.
+_KIND_OF_LISTING = {
+    FailureKind.CUT: catalogue.NETWORK,
+    FailureKind.STALLED: catalogue.NETWORK,
+    FailureKind.NOT_DATA: catalogue.PORTAL,
+}
+_KIND_OF_CODE = {  # the Hub's `X-Error-Code`
+    "GatedRepo": catalogue.GATED,
+    "RepoNotFound": catalogue.NOT_FOUND,
+    "RevisionNotFound": catalogue.NOT_FOUND,
+}
+
+
 def _of_failure(failure: Failure, settings: Settings, path: str, tries: int) -> Problem:
+    kind = _KIND_OF_FAILURE[failure.kind] if path else _KIND_OF_LISTING.get(failure.kind)
+    subject = path or settings.repo_id
+    if failure.code == "RevisionNotFound":
+        subject = f"the revision {settings.revision} of {settings.repo_id}"
     return Problem(
-        _KIND_OF_FAILURE[failure.kind],
+        _KIND_OF_CODE.get(failure.code) or kind or _KIND_OF_FAILURE[failure.kind],
         kept=_KEPT,
         **_facts(settings),
         detail=failure.detail,
         path=path,
-        subject=path,
+        subject=subject,
+        title="",
         tries=max(tries, 1),
         other="http" if failure.detail.startswith("Xet") else "xet",
     )
@@ -114,9 +125,6 @@ def _of_hub_error(error: BaseException, settings: Settings) -> Problem | None:
     facts = _facts(settings)
     status = getattr(getattr(error, "response", None), "status_code", None)
     detail = f"status {status}"
-    if "OfflineModeIsEnabled" in names:
-        variable = offline_switch() or _OFFLINE_SWITCHES[0]
-        return Problem(catalogue.OFFLINE, kept=_KEPT, variable=variable, unset=unset_variable(variable))
     if "RevisionNotFoundError" in names:
         subject = f"the revision {settings.revision} of {settings.repo_id}"
         return Problem(catalogue.NOT_FOUND, kept=_KEPT, **facts, subject=subject, detail=detail)

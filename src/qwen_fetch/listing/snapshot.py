@@ -1,34 +1,29 @@
-"""What the Hub says a snapshot holds: asked online, or read from the tree that the Hub client has cached.
-
-Everything the network says is checked before it is believed:
-a path becomes a path on this disk, a digest becomes a file name.
-"""
+"""Which listing counts: what the Hub says now, or what was said before; and which of its files are wanted."""
 
 from __future__ import annotations
 
-import json
-import re
-import unicodedata
+from contextlib import suppress
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qwen_fetch.base import catalogue
-from qwen_fetch.base.files import RepoFile, Snapshot
-from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.settings import DEFAULT_ENDPOINT
+from qwen_fetch.base.units import day_text
+from qwen_fetch.listing.cached import cached, cached_tree, record, record_ref, who_said
+from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from qwen_fetch.base.settings import Settings
+    from qwen_fetch.base.files import RepoFile, Snapshot
     from qwen_fetch.cache.store import Store
+    from qwen_fetch.listing.cached import Said
     from qwen_fetch.listing.hub import Hub
 
-__all__ = ["cached", "fetch", "select"]
+__all__ = ["differing", "fetch", "old_word_counts", "select"]
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_TREE_FORMAT = 1  # `format_version` of the client's trees/<commit>.json
+_AWAY = {FailureKind.UNREACHABLE, FailureKind.STALLED, FailureKind.CUT, FailureKind.SERVER}
 
 
 def select(listed: Snapshot, include: Sequence[str], exclude: Sequence[str]) -> list[RepoFile]:
@@ -55,91 +50,70 @@ def select(listed: Snapshot, include: Sequence[str], exclude: Sequence[str]) -> 
     return wanted
 
 
-def cached(settings: Settings, store: Store) -> Snapshot | None:
-    """The snapshot as far as it is known on this disk, without any network.
+def fetch(hub: Hub, store: Store, *, keep: bool, afresh: bool = False) -> Snapshot:
+    """Which commit the revision is, and what it holds: asked of the Hub, and compared with what was said before.
 
-    The Hub client's own reader, `huggingface_hub.get_cached_repo_tree`, leaves the sha256 out and costs
-    0.25 s of imports, so the file is read here; a test compares the two and fails when the format moves.
-
-    Returns:
-        None when no download of this revision has begun here, or the cached tree is damaged.
-    """
-    commit = settings.revision
-    if not _COMMIT.fullmatch(commit):
-        commit = store.commit_of(settings.revision) or ""
-        if not _COMMIT.fullmatch(commit):
-            return None
-    return _cached_tree(settings, store, commit)
-
-
-def fetch(hub: Hub, store: Store, *, keep: bool) -> Snapshot:
-    """Ask the Hub which commit the revision is, and what it holds. A commit's tree is asked for once.
+    A commit's tree never changes, so the same endpoint is asked for it once. What another one says for the same
+    commit is compared, and where the two differ, that is said, whoever is believed.
 
     Args:
-        hub: The Hub client.
+        hub: Whom to ask, and with which token.
         store: The repo's place in the cache, where the tree may be known already.
-        keep: Whether ref and tree are written to the cache (a dry run leaves no trace).
+        keep: Whether ref and tree are written to the cache (a dry run leaves no trace). Then also, with the Hub
+            out of reach, the commit recorded last is taken, and that is said.
+        afresh: Ask for the tree even if this endpoint has listed it before.
 
     Raises:
-        Exception: As the Hub client raises it; `diagnosis` translates.
-        Problem: The listing is unsafe.
+        Failure: The Hub does not answer.
+        Problem: The listing is unsafe, or the network is switched off.
     """
-    commit = hub.resolve(keep=keep)
-    if not _COMMIT.fullmatch(commit):
-        raise _unsafe(hub.settings, f"commit {commit!r}")
-    if known := _cached_tree(hub.settings, store, commit):
-        return known
-    if keep:
-        hub.record(commit)  # with no file to link, this fetches and caches the tree
-        if known := _cached_tree(hub.settings, store, commit):
-            return known
-    return _snapshot(hub.settings, commit, hub.tree(commit))
+    from qwen_fetch.listing.online import Online  # noqa: PLC0415 - sockets and TLS, which --status-only does without
 
-
-def _cached_tree(settings: Settings, store: Store, commit: str) -> Snapshot | None:
+    settings = hub.settings
+    online = Online(settings, hub.token, hub.tick)
     try:
-        tree = json.loads((store.repo / "trees" / f"{commit}.json").read_text(encoding="utf-8"))
-        if tree["format_version"] != _TREE_FORMAT:
-            return None
-        entries = [
-            (path, entry["size"], entry["blob_id"], entry.get("lfs_sha256"), entry.get("xet_hash"))
-            for path, entry in tree["files"].items()
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return _snapshot(settings, commit, entries)
+        commit = online.commit()
+    except Failure as failure:
+        known = cached(settings, store) if keep and failure.kind in _AWAY else None
+        if known is None:
+            raise
+        hub.note(f"{settings.host} cannot be asked ({failure.detail}): going on with what was listed last")
+        return known
+    known, said = cached_tree(settings, store, commit), who_said(store, commit)
+    if known is not None and not afresh and said is not None and said.endpoint == settings.hub_endpoint:
+        listed = known
+    else:
+        listed = asked = online.tree(commit)
+        if known is not None and (paths := differing(known, listed)):
+            believes_old = old_word_counts(said, settings.endpoint, settings.hub_endpoint)
+            hub.note(_contradiction(settings.host, said, paths, believes_old=believes_old))
+            listed = known if believes_old else asked
+    with suppress(OSError):  # a cache that cannot be written may be whole; if it is not, the download says why
+        if keep and listed is not known:
+            record(store, listed, settings.hub_endpoint)
+        if keep:
+            record_ref(store, settings.revision, commit)
+    return listed
 
 
-def _snapshot(settings: Settings, commit: str, entries: Iterable[tuple[Any, ...]]) -> Snapshot:
-    files = []
-    for path, size, blob_id, sha256, xet_hash in entries:
-        _check_path(settings, path)
-        if type(size) is not int or size < 0:
-            raise _unsafe(settings, f"{path} with size {size!r}")
-        try:
-            digest = Digest("sha256", sha256) if sha256 else Digest("git-sha1", blob_id)
-        except (TypeError, ValueError):
-            raise _unsafe(settings, f"{path} with digest {(sha256 or blob_id)!r}") from None
-        if xet_hash is not None and not re.fullmatch("[0-9a-f]{64}", str(xet_hash)):
-            raise _unsafe(settings, f"{path} with Xet hash {xet_hash!r}")
-        files.append(RepoFile(path, size, digest, xet_hash))
-    files.sort(key=lambda file: file.path)
-    return Snapshot(settings.repo_id, settings.revision, commit, tuple(files))
+def differing(one: Snapshot, other: Snapshot) -> list[str]:
+    """The paths of which two listings of a commit say different things, or of which only one says anything."""
+    ours, theirs = ({file.path: (file.size, file.digest) for file in listed.files} for listed in (one, other))
+    return sorted(path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path))
 
 
-def _check_path(settings: Settings, path: object) -> None:
-    """Refuse a path that could leave the snapshot's folder on any operating system."""
-    if (
-        not isinstance(path, str)
-        or not path
-        or any(unicodedata.category(c) in {"Cc", "Cs"} for c in path)  # control codes and halves of characters
-        or "\\" in path
-        or PurePosixPath(path).is_absolute()
-        # A drive takes over wherever it stands: on Windows, the join of "a" and "C:x" is "C:x".
-        or any(part in {"", ".", ".."} or PureWindowsPath(part).drive for part in path.split("/"))
-    ):
-        raise _unsafe(settings, f"path {path!r}")
+def old_word_counts(said: Said | None, chosen: str | None, endpoint: str) -> bool:
+    """Whether what was said before is believed rather than what `endpoint` says now, where the two differ.
+
+    Only the default Hub's word outlives another's, and not that of an endpoint that the user has chosen for this run.
+    """
+    return said is not None and said.endpoint == DEFAULT_ENDPOINT != endpoint and chosen is None
 
 
-def _unsafe(settings: Settings, detail: str) -> Problem:
-    return Problem(catalogue.UNSAFE_LISTING, host=settings.host, detail=detail)
+def _contradiction(host: str, said: Said | None, paths: Sequence[str], *, believes_old: bool) -> str:
+    before = "this cache holds, whoever said it,"
+    if said is not None:
+        before = f"{said.endpoint} did on {day_text(said.when)}"
+    some = ", ".join(paths[:3]) + (", …" if len(paths) > 3 else "")
+    winner = "the former is believed" if believes_old else f"{host} is believed"
+    return f"{host} lists {len(paths)} files of this commit otherwise than {before} ({some}): {winner}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.cache.store import Store
-from qwen_fetch.listing import snapshot
+from qwen_fetch.listing.cached import cached
 from qwen_fetch.loading.headers import BadWeights, read_header
 from qwen_fetch.loading.weights import COMPONENTS, Component, Weights
 
@@ -121,7 +121,7 @@ def _downloader() -> str:
 
 def _cached_folder(settings: Settings) -> Path:
     store = Store(settings.hub_cache, settings.repo_id)
-    known = snapshot.cached(settings, store)
+    known = cached(settings, store)
     commit = known.commit if known else _ref(store, settings.revision)
     if commit is None or not store.snapshot(commit).is_dir():
         raise _missing(settings, f"nothing of it is in {store.cache_dir}")
@@ -181,7 +181,7 @@ def _read_component(settings: Settings, folder: Path, name: str) -> tuple[tuple[
 def _compare_with_listing(settings: Settings, checkpoint: Checkpoint) -> None:
     """Every file of the components that the Hub listed must be here, in its size; README and the like need not."""
     store = Store(settings.hub_cache, settings.repo_id)
-    known = snapshot.cached(settings, store)
+    known = cached(settings, store)
     for file in known.files if known else ():
         if file.path.split("/")[0] in checkpoint.components and not store.look(checkpoint.commit, file).linked:
             raise _missing(settings, f"{file.path} is missing or has the wrong size")

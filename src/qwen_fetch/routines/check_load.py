@@ -14,7 +14,7 @@ from qwen_fetch.base.events import Note, Phase
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.store import Store
-from qwen_fetch.listing import snapshot
+from qwen_fetch.listing.cached import cached
 from qwen_fetch.loading.checkpoint import download_command, open_checkpoint
 from qwen_fetch.loading.components import check_component
 from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
@@ -108,7 +108,7 @@ def check_load(settings: Settings, emit: Listener, tick: Callable[[], None] = la
 
 def _compare_digests(settings: Settings, checkpoint: Checkpoint, emit: Listener, tick: Callable[[], None]) -> int:
     store = Store(settings.hub_cache, settings.repo_id)
-    known = snapshot.cached(settings, store)
+    known = cached(settings, store)
     if known is None:
         return 0
     wanted = [file for file in known.files if store.pointer(known.commit, file) in checkpoint.files]

@@ -112,11 +112,11 @@ def _remove(store: Store, leftover: Leftover) -> bool:
         return False
     lock = _lock_of(store, leftover)
     if lock is None or not lock.exists():
-        path.unlink(missing_ok=True)
+        path.unlink()
         return True
     try:
         with FileLock(lock, blocking=False):
-            path.unlink(missing_ok=True)
+            path.unlink()
     except Timeout:
         return False
     return True

@@ -8,13 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from qwen_fetch.base.settings import DEFAULT_REPO
+from qwen_fetch.base.shell import offline_switch
 from qwen_fetch.base.version import __version__
 from qwen_fetch.base.waiting import call_with_ticks
 from qwen_fetch.cache.store import Store
 from qwen_fetch.diagnosis.probe import probe
-from qwen_fetch.diagnosis.translate import offline_switch
 from qwen_fetch.diagnosis.verdict import table, verdict
-from qwen_fetch.listing import snapshot
+from qwen_fetch.listing.cached import cached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ def diagnose(settings: Settings, tick: Callable[[], None]) -> tuple[list[tuple[s
 
 
 def _large_file(settings: Settings) -> str:
-    known = snapshot.cached(settings, Store(settings.hub_cache, settings.repo_id))
+    known = cached(settings, Store(settings.hub_cache, settings.repo_id))
     if known:
         return next((file.path for file in known.files if file.is_large), "")
     return _A_LARGE_FILE if settings.repo_id == DEFAULT_REPO else ""

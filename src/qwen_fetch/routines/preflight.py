@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
-from qwen_fetch.base.shell import set_variable, unset_variable
+from qwen_fetch.base.shell import offline_switch, set_variable, unset_variable
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache import disk
 from qwen_fetch.cache.locks import locks_hold
-from qwen_fetch.diagnosis.translate import offline_switch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

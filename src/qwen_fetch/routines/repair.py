@@ -19,6 +19,7 @@ from qwen_fetch.cache.material import search
 from qwen_fetch.cache.memory import Memory, survey
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing import snapshot
+from qwen_fetch.listing.cached import cached
 from qwen_fetch.routines.cleanup import WHY, cleanup
 from qwen_fetch.routines.download import Download
 from qwen_fetch.routines.report import FileState, make_report
@@ -155,10 +156,7 @@ def _records(settings: Settings, store: Store, known: Snapshot) -> Iterator[Find
             what = f"stands for {commit[:8]}, and the Hub says {known.commit[:8]}"
             yield Finding(f"refs/{settings.revision}", what, "moved there")
     tree = store.repo / "trees" / f"{known.commit}.json"
-    if (
-        store.snapshot(known.commit).is_dir()
-        and snapshot.cached(replace(settings, revision=known.commit), store) is None
-    ):
+    if store.snapshot(known.commit).is_dir() and cached(replace(settings, revision=known.commit), store) is None:
         what = "is damaged" if tree.exists() else "is missing, so nothing can be said offline"
         yield Finding(f"trees/{known.commit}.json", what, "fetched again")
 

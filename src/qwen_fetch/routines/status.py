@@ -11,6 +11,7 @@ from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing import snapshot
+from qwen_fetch.listing.cached import cached
 from qwen_fetch.routines.report import FileState, make_report, report_of_guess
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def status(settings: Settings) -> Report:
             to it; (no-match) no file matches.
     """
     store = Store(settings.hub_cache, settings.repo_id)
-    known = snapshot.cached(settings, store)
+    known = cached(settings, store)
     if known is not None:
         wanted = snapshot.select(known, settings.include, settings.exclude)
         return make_report(settings, store, known, wanted)
@@ -57,7 +58,7 @@ def _of_newest_listing(settings: Settings, store: Store) -> Report | None:
     if not (store.repo / "refs" / settings.revision).is_file():
         return None
     trees = sorted((store.repo / "trees").glob("*.json"), key=lambda path: path.stat().st_mtime)
-    known = snapshot.cached(replace(settings, revision=trees[-1].stem), store) if trees else None
+    known = cached(replace(settings, revision=trees[-1].stem), store) if trees else None
     if known is None:
         return None
     report = make_report(settings, store, known, snapshot.select(known, settings.include, settings.exclude))

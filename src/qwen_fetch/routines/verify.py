@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from qwen_fetch.base.events import Note, Phase
 from qwen_fetch.base.parallel import on_all_cores
 from qwen_fetch.base.problem import ExitCode
+from qwen_fetch.base.units import day_text
 from qwen_fetch.cache.memory import Memory
 from qwen_fetch.cache.store import Store
 from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.listing import snapshot
+from qwen_fetch.listing.cached import cached, who_said
 from qwen_fetch.listing.hub import Hub
 from qwen_fetch.routines.report import make_report
 
@@ -65,16 +67,18 @@ def check(
 
 
 def listing(settings: Settings, store: Store, emit: Listener, tick: Callable[[], None]) -> Snapshot:
-    """What the Hub lists; while it cannot be reached, what it listed last."""
+    """What the Hub lists now; while it cannot be reached, what was listed last, and who said it."""
     emit(Phase("listing"))
     try:
-        return snapshot.fetch(Hub(settings, tick, lambda text: emit(Note(text))), store, keep=False)
+        return snapshot.fetch(Hub(settings, tick, lambda text: emit(Note(text))), store, keep=False, afresh=True)
     except Exception as error:
         problem = problem_of(error, settings)
-        known = snapshot.cached(settings, store)
+        known = cached(settings, store)
         if known is None or problem.exit_code is not ExitCode.NETWORK:
             raise problem from error
-        emit(Note(f"The Hub cannot be asked ({problem.id}): compared with the listing of the last download."))
+        said = who_said(store, known.commit)
+        whose = f"what {said.endpoint} listed on {day_text(said.when)}" if said else "the listing in the cache"
+        emit(Note(f"{settings.host} cannot be asked ({problem.id}): compared with {whose}."))
         return known
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http.client import InvalidURL
 from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urljoin, urlsplit
 
 from qwen_fetch.transport.source import Failure, FailureKind
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from http.client import HTTPResponse
     from urllib.parse import SplitResult
 
-__all__ = ["check_data", "fail", "fail_in_a_circle", "fail_to_connect", "reason", "stated_range"]
+__all__ = ["check_data", "fail", "fail_in_a_circle", "fail_to_connect", "reason", "redirected", "stated_range"]
 
 
 def check_data(response: HTTPResponse, parts: SplitResult, what: str, *, at_endpoint: bool) -> None:
@@ -61,7 +62,8 @@ def fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> No
     if status in {401, 403, 404, 410}:
         if not at_endpoint:
             raise Failure(FailureKind.REFUSED, detail)
-        raise Failure(FailureKind.DENIED if status in {401, 403} else FailureKind.MISSING, detail)
+        code = _printable(response.headers.get("X-Error-Code", ""))
+        raise Failure(FailureKind.DENIED if status in {401, 403} else FailureKind.MISSING, detail, code=code)
     raise Failure(FailureKind.SERVER, detail, retry_after)
 
 
@@ -74,6 +76,22 @@ def fail_to_connect(error: Exception, parts: SplitResult) -> NoReturn:
 def fail_in_a_circle(parts: SplitResult) -> NoReturn:
     """Raise what it means that one redirect follows another."""
     raise Failure(FailureKind.SERVER, f"{_printable(parts.hostname or '')} redirects in a circle")
+
+
+def redirected(url: str, location: str) -> str:
+    """Where a redirect from `url` leads.
+
+    Raises:
+        Failure: To what is no other address.
+    """
+    with suppress(ValueError):
+        led = urljoin(url, location)
+        parts = urlsplit(led)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and led != url:
+            return led
+    raise Failure(
+        FailureKind.SERVER, f"{_printable(urlsplit(url).hostname or '')} redirects to what is no other address"
+    )
 
 
 def reason(error: Exception) -> str:

@@ -47,13 +47,13 @@ class Connection:
         self.aborted = False
 
     @contextmanager
-    def get(self, url: str, headers: Mapping[str, str]) -> Iterator[HTTPResponse]:
+    def get(self, url: str, headers: Mapping[str, str], method: str = "GET") -> Iterator[HTTPResponse]:
         """Ask, and have the answer's head; unless the body is then read to its end, the connection is closed.
 
         Raises:
             Failure: There is no answer.
         """
-        response = self._ask(url, headers)
+        response = self._ask(url, headers, method)
         try:
             yield response
             if response.length == 0:
@@ -116,7 +116,7 @@ class Connection:
         except (OSError, HTTPException) as error:
             raise Failure(FailureKind.CUT, f"the connection broke: {reason(error)}") from error
 
-    def _ask(self, url: str, headers: Mapping[str, str]) -> HTTPResponse:
+    def _ask(self, url: str, headers: Mapping[str, str], method: str) -> HTTPResponse:
         try:
             parts = urlsplit(url)
         except ValueError as error:
@@ -132,12 +132,12 @@ class Connection:
                 raise Failure(FailureKind.STALLED, "ended from outside")
             assert self._http is not None  # noqa: S101 - for the type checker
             self._http.sock.settimeout(self._stall_timeout)
-            self._http.request("GET", target(parts), headers=dict(headers))
+            self._http.request(method, target(parts), headers=dict(headers))
             return self._http.getresponse()
         except (RemoteDisconnected, ConnectionError) as error:
             self.close()
             if reused and not self.aborted:  # the server had closed the idle connection: that is nobody's fault
-                return self._ask(url, headers)
+                return self._ask(url, headers, method)
             if isinstance(error, ConnectionRefusedError):
                 fail_to_connect(error, parts)
             raise Failure(FailureKind.CUT, f"{parts.hostname} closed the connection before it answered") from error

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from http.client import HTTPException
-from urllib.parse import urljoin, urlsplit
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from qwen_fetch.transport.answers import fail, fail_to_connect
-from qwen_fetch.transport.connection import HEADERS, connect, origin, target
+from qwen_fetch.base.waiting import within
+from qwen_fetch.transport.answers import check_data, redirected
+from qwen_fetch.transport.connection import HEADERS, Connection, origin
 from qwen_fetch.transport.source import Failure, FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from http.client import HTTPResponse
 
 __all__ = ["Endpoint"]
 
@@ -47,28 +53,60 @@ class Endpoint:
             The URL of the answer with its body; or of another host, which was not asked, and nothing.
 
         Raises:
-            Failure: It does not tell.
+            Failure: It does not tell, or not in time.
         """
-        for _ in range(_MAX_REDIRECTS):
-            parts = urlsplit(url)
-            try:
-                connection = connect(parts, self._timeout)
-                try:
-                    connection.request(method, target(parts), headers=self.headers(url))
-                    with connection.getresponse() as response:
-                        body = response.read(_MOST) if response.status == 200 else b""
-                finally:
-                    connection.close()
-            except (OSError, HTTPException, ValueError) as error:
-                fail_to_connect(error, parts)
-            if not 300 <= response.status < 400:
-                if response.status != 200:
-                    fail(response, parts, at_endpoint=True)
-                return url, body
-            try:
-                url = urljoin(url, response.headers.get("Location", ""))
+        with self._connection() as connection:
+            for _ in range(_MAX_REDIRECTS):
+                with connection.get(url, self.headers(url), method) as response:
+                    if not 300 <= response.status < 400:
+                        return url, self._body(connection, response, url, _MOST)
+                    url = redirected(url, response.headers.get("Location", ""))
                 if not self.owns(url):
                     return url, b""
-            except ValueError as error:  # what it names is no address
-                fail_to_connect(error, parts)
         raise Failure(FailureKind.SERVER, f"{urlsplit(url).hostname} redirects in a circle")
+
+    def read(self, url: str, most: int) -> tuple[bytes, str]:
+        """What it has to say at `url`; a redirect is followed anywhere, without the token where it leads elsewhere.
+
+        Args:
+            url: The address.
+            most: Bytes that the answer may have.
+
+        Returns:
+            The answer, and its `Link` header.
+
+        Raises:
+            Failure: There is none, or not in time, or it is longer.
+        """
+        with self._connection() as connection:
+            for _ in range(_MAX_REDIRECTS):
+                with connection.get(url, self.headers(url)) as response:
+                    if not 300 <= response.status < 400:
+                        return self._body(connection, response, url, most), response.headers.get("Link", "")
+                    url = redirected(url, response.headers.get("Location", ""))
+        raise Failure(FailureKind.SERVER, f"{urlsplit(url).hostname} redirects in a circle")
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """A connection for one question, which ends in time however the answer trickles."""
+        connection = Connection(self._timeout, self._timeout)
+        try:
+            with within(self._timeout, connection.abort):
+                yield connection
+        except Failure as failure:
+            if connection.aborted:
+                host = urlsplit(self.address).hostname
+                raise Failure(FailureKind.STALLED, f"{host} did not answer within {self._timeout:g} s") from failure
+            raise
+        finally:
+            connection.close()
+
+    def _body(self, connection: Connection, response: HTTPResponse, url: str, most: int) -> bytes:
+        parts = urlsplit(url)
+        check_data(response, parts, "an answer", at_endpoint=True)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise Failure(FailureKind.NOT_DATA, f"{parts.hostname} answered in a coding that was not asked for")
+        body = connection.read(response, most)
+        if len(body) == most:
+            raise Failure(FailureKind.NOT_DATA, f"{parts.hostname} sends an answer without an end")
+        return body

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
-from qwen_fetch.transport.answers import check_data, fail_in_a_circle, stated_range
+from qwen_fetch.transport.answers import check_data, fail_in_a_circle, redirected, stated_range
 from qwen_fetch.transport.connection import Connection
 from qwen_fetch.transport.source import Failure, FailureKind, piece_size
 
@@ -59,15 +59,9 @@ class Addresses:
         Raises:
             Failure: That is no address.
         """
-        try:
-            target = urljoin(url, location)
-            connectable = urlsplit(target).scheme in {"http", "https"} and target != url
-        except ValueError:
-            connectable = False
-        if not connectable:
-            raise Failure(FailureKind.SERVER, f"{urlsplit(url).hostname} redirects to what is no other address")
+        led = redirected(url, location)
         with self._lock:
-            self._known[file.path] = target
+            self._known[file.path] = led
 
     def forget(self, file: RepoFile) -> None:
         """The URL was refused: ask for a new one next time."""

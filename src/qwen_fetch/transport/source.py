@@ -61,13 +61,15 @@ class Failure(Exception):  # noqa: N818 - an outcome that is planned for, not an
         kind: What happened.
         detail: The evidence in a few words, without secrets.
         retry_after: Seconds the server asks to wait, if it does.
+        code: What the Hub calls it (`X-Error-Code`), if it was the Hub.
     """
 
-    def __init__(self, kind: FailureKind, detail: str, retry_after: float | None = None) -> None:
+    def __init__(self, kind: FailureKind, detail: str, retry_after: float | None = None, *, code: str = "") -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind = kind
         self.detail = detail
         self.retry_after = retry_after
+        self.code = code
 
 
 class Source(Protocol):
