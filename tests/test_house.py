@@ -102,3 +102,23 @@ def test_every_module_that_the_floor_plan_names_is_there() -> None:
     words = {word for words in re.findall(r"[a-z_]+(?:, [a-z_]+)+", picture) for word in words.split(", ")}
     modules = {path.stem for path in SOURCE.glob("*/*.py")}
     assert len(words & modules) > 40
+
+
+def test_output_has_one_door() -> None:
+    # ruff refuses `print`; nothing else may write to a stream of the process either.
+    name_a_stream = {"cli/boundary.py", "cli/edit.py", "cli/main.py", "cli/progress.py", "loading/loader.py"}
+    draws = {"cli/progress.py": "tqdm.write"}  # what the door has cleaned
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        name = path.relative_to(SOURCE).as_posix()
+        if name.startswith("localhub/") or name == "base/door.py":
+            continue  # a server writes to its clients
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.expr):
+                continue
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called.endswith((".write", ".writelines", "print_exception", "print_exc")) or called == "print":
+                found += [] if called in {"os.write", draws.get(name)} else [f"{name}:{node.lineno} {called}"]
+            elif isinstance(node, ast.Attribute) and ast.unparse(node) in {"sys.stdout", "sys.stderr"}:
+                found += [] if name in name_a_stream else [f"{name}:{node.lineno} {node.attr}"]
+    assert found == []

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from qwen_fetch.base.door import say
 from qwen_fetch.base.problem import ExitCode, Kind
 
 __all__ = ["all_kinds", "page"]
@@ -430,4 +431,4 @@ def all_kinds() -> tuple[Kind, ...]:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    say(page(), end="")

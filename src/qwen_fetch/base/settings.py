@@ -11,10 +11,11 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from qwen_fetch.base import catalogue
+from qwen_fetch.base.door import keep_secret
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.shell import quoted
 
-__all__ = ["DEFAULT_ENDPOINT", "DEFAULT_REPO", "Settings", "Transport", "TransportChoice"]
+__all__ = ["DEFAULT_ENDPOINT", "DEFAULT_REPO", "Settings", "Transport", "TransportChoice", "checked_token"]
 
 DEFAULT_REPO = "Qwen/Qwen-Image-Edit"
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -23,6 +24,10 @@ Transport = Literal["xet", "http"]
 TransportChoice = Literal["auto", "xet", "http"]
 
 _DAY = 86_400
+_ADDRESS = re.compile(r"[!#-;=?-~]+")  # no blanks, quotes, brackets of a text, nothing outside ASCII
+_BEARER = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750
+# What was given is not repeated: it may hold a password.
+_AN_ENDPOINT = "wants an address such as https://huggingface.co, without user, password or query"
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][\w./+-]{0,254}", re.ASCII)
 
@@ -67,6 +72,10 @@ class Settings:
     adopt: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:  # noqa: D105 - see the class
+        if self.token is not None:
+            object.__setattr__(self, "token", checked_token(self.token, "--token"))
+        if self.endpoint is not None:
+            object.__setattr__(self, "endpoint", self.endpoint.strip())
         checks = (
             (_is_repo_id(self.repo_id), f"--repo-id wants owner/name, not {self.repo_id!r}"),
             (_is_revision(self.revision), f"--revision wants a branch, a tag or a commit, not {self.revision!r}"),
@@ -87,8 +96,7 @@ class Settings:
             ),
             (
                 self.endpoint is None or _is_endpoint(self.endpoint),
-                # Not repeated: it may hold a password.
-                "--endpoint wants an address such as https://huggingface.co, without user, password or query",
+                f"--endpoint {_AN_ENDPOINT}",
             ),
         )
         for right, detail in checks:
@@ -111,7 +119,15 @@ class Settings:
             return self.endpoint.rstrip("/")
         from huggingface_hub import constants  # noqa: PLC0415 - as above
 
-        return str(constants.ENDPOINT)
+        endpoint = str(constants.ENDPOINT).strip().rstrip("/")
+        if not _is_endpoint(endpoint):
+            raise Problem(catalogue.USAGE, detail=f"HF_ENDPOINT {_AN_ENDPOINT}.")
+        return endpoint
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether what is sent to the Hub can be read on the way: plain http to another machine."""
+        return self.hub_endpoint.startswith("http:") and self.host not in {"localhost", "127.0.0.1", "::1"}
 
     @property
     def host(self) -> str:
@@ -141,6 +157,24 @@ class Settings:
         return " ".join([*words, *more])
 
 
+def checked_token(text: str, source: str) -> str:
+    """A token as it can be sent, without the blanks around it; never shown from now on.
+
+    Args:
+        text: What was given.
+        source: Where, in words.
+
+    Raises:
+        Problem: (usage) It holds what no token does; it is not repeated.
+    """
+    token = text.strip()
+    keep_secret(token)
+    if token and not _BEARER.fullmatch(token):
+        why = "holds characters that no token has, such as blanks, line ends or letters with accents: copy it again"
+        raise Problem(catalogue.USAGE, detail=f"The token from {source} {why}.")
+    return token
+
+
 def _is_repo_id(text: str) -> bool:
     return bool(_REPO_ID.fullmatch(text)) and ".." not in text and "--" not in text
 
@@ -153,6 +187,7 @@ def _is_endpoint(text: str) -> bool:
             and bool(url.hostname)
             and url.port != 0
             and not (url.username or url.query or url.fragment)
+            and _ADDRESS.fullmatch(text) is not None
         )
     except ValueError:  # brackets or a port that make no sense
         return False

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
+from qwen_fetch.base.door import say
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.units import size_text
 
@@ -101,7 +102,7 @@ def attended(
 
 def print_json(values: dict[str, Any]) -> None:
     """Print a result for programs."""
-    print(json.dumps(values, indent=2))
+    say(json.dumps(values, indent=2))
 
 
 class _Stop:
@@ -165,9 +166,9 @@ def _tell(problem: Problem, arguments: argparse.Namespace) -> int:
     if arguments.verbose and problem.exit_code is not ExitCode.USAGE:
         import traceback  # noqa: PLC0415
 
-        traceback.print_exception(problem)
+        say("".join(traceback.format_exception(problem)), file=sys.stderr, end="")
     with suppress(OSError):
-        print("\n".join(problem.lines()), file=sys.stderr)
+        say("\n".join(problem.lines()), file=sys.stderr)
     if arguments.json:
         print_json({"error": problem.as_json()})
     return problem.exit_code

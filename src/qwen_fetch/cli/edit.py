@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qwen_fetch.base.door import say
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
 from qwen_fetch.base.version import __version__
@@ -48,14 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if arguments.explain:
             for line in explain_load(request):
-                print(line)
+                say(line)
         else:
-            print(run(edit, request))
+            say(str(run(edit, request)))
     except Problem as problem:
-        print("\n".join(problem.lines()), file=sys.stderr)
+        say("\n".join(problem.lines()), file=sys.stderr)
         return problem.exit_code
     except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)
+        say("Stopped; nothing was written.", file=sys.stderr)
         return ExitCode.INTERRUPTED
     return ExitCode.DONE
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qwen_fetch.base.door import one_line, say
 from qwen_fetch.base.events import Phase
 from qwen_fetch.base.problem import ExitCode
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
@@ -61,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
     def show(finding: Finding) -> None:
         if not arguments.json:
             text = f"found  {finding.subject}: {finding.what}" + (f" -> {finding.mend}" if finding.mend else "")
-            print(text.encode(errors="backslashreplace").decode())  # names on disk may be no Unicode
+            say(one_line(text))
 
     def body(emit: Listener, tick: Callable[[], None]) -> int:
         from qwen_fetch.routines.repair import repair  # noqa: PLC0415 - `--help` is to start in no time
@@ -73,8 +74,8 @@ def _run(arguments: argparse.Namespace) -> int:
             print_json(done.as_json())
         else:
             if not done.findings:
-                print("Nothing is wrong.")
-            print("\n".join(status_lines(done.report, settings.command())))
+                say("Nothing is wrong.")
+            say("\n".join(status_lines(done.report, settings.command())))
         return ExitCode.DONE if done.report.complete else ExitCode.INCOMPLETE
 
     return attended(settings, arguments, body)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
+from qwen_fetch.base.door import say
 from qwen_fetch.base.events import Progress, Waiting
 
 if TYPE_CHECKING:
@@ -71,7 +72,6 @@ class Journal:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
         words = " ".join(f"{key}={json.dumps(value)}" for key, value in values.items() if value not in ("", None))
         try:
-            self._file.write(f"{when} {name:<9} {words}\n")
-            self._file.flush()
+            say(f"{when} {name:<9} {words}", file=self._file)
         except OSError:
             self.close()

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from qwen_fetch.base import catalogue
+from qwen_fetch.base.door import one_line, say
 from qwen_fetch.base.events import Phase
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.units import size_text, time_text
@@ -73,16 +74,16 @@ def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener,
             print_json(make_report(settings, job.store, listed, [step.file for step in plan.steps]).as_json())
         else:
             for step in plan.steps:
-                print(f"{step.action:<8} {size_text(step.file.size - step.have):>9}  {step.file.path}")
+                say(f"{step.action:<8} {size_text(step.file.size - step.have):>9}  {step.file.path}")
             where = "on this machine" if plan.bytes_to_adopt else "here"
-            print(f"{size_text(plan.bytes_have)} {where}, {size_text(plan.bytes_to_fetch)} to fetch.")
+            say(f"{size_text(plan.bytes_have)} {where}, {size_text(plan.bytes_to_fetch)} to fetch.")
         return ExitCode.DONE
     result = job.run()
     emit(Phase("done"))
     if arguments.json:
         print_json(result.as_json())
     else:
-        print(result.snapshot_path)
+        say(result.snapshot_path)
         if not arguments.quiet:
             _say_done(result.report, result.bytes_fetched, result.seconds)
     return ExitCode.DONE
@@ -90,7 +91,7 @@ def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener,
 
 def _say_done(report: Report, fetched: int, seconds: float) -> None:
     how = f"{size_text(fetched)} fetched in {time_text(seconds)}" if fetched else "nothing had to be fetched"
-    print(
+    say(
         f"Done: {len(report.files)} files, {size_text(report.bytes_total)}, all here; {how}.\n"
         f"Load it with from_pretrained({report.repo_id!r}, local_files_only=True).",
         file=sys.stderr,
@@ -105,7 +106,7 @@ def _check_load(settings: Settings, arguments: argparse.Namespace, emit: Listene
     if arguments.json:
         print_json(found.as_json())
     else:
-        print("\n".join(found.lines()))
+        say("\n".join(found.lines()))
     return ExitCode.DONE
 
 
@@ -113,18 +114,18 @@ def _diagnose(settings: Settings, arguments: argparse.Namespace, tick: Callable[
     from qwen_fetch.routines.diagnose import diagnose  # noqa: PLC0415
 
     if not arguments.quiet:
-        print(f"Looking at the way to {settings.host} (some ten seconds at most) ...", file=sys.stderr)
+        say(f"Looking at the way to {settings.host} (some ten seconds at most) ...", file=sys.stderr)
     rows, problem = diagnose(settings, tick)
     if arguments.json:
         print_json({"findings": dict(rows), "problem": problem.as_json() if problem else None})
     else:
         for name, text in rows:
-            print(f"{name:<16} {text}")
+            say(f"{name:<16} {text}")
     if problem is not None:
         arguments.json = False  # told above
         raise problem
     if not arguments.json:
-        print("Nothing is wrong on the way.")
+        say("Nothing is wrong on the way.")
     return ExitCode.DONE
 
 
@@ -135,7 +136,7 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(report.as_json())
     else:
-        print("\n".join(status_lines(report, settings.command())))
+        say("\n".join(status_lines(report, settings.command())))
     return ExitCode.DONE if report.complete else ExitCode.INCOMPLETE
 
 
@@ -166,9 +167,9 @@ def _verify(settings: Settings, arguments: argparse.Namespace, emit: Listener, t
         for file in report.files:
             reason = f": {file.reason}" if file.reason else ""
             state = "verified" if file.verified and file.state is FileState.COMPLETE else file.state
-            print(f"{state:<9} {size_text(file.size):>9}  {file.path}{reason}")
+            say(f"{state:<9} {size_text(file.size):>9}  {file.path}{reason}")
         verified = [file for file in report.files if file.verified]
-        print(f"{len(verified)} of {len(report.files)} files verified, {size_text(sum(f.size for f in verified))}.")
+        say(f"{len(verified)} of {len(report.files)} files verified, {size_text(sum(f.size for f in verified))}.")
     if problem:
         raise problem
     return ExitCode.DONE
@@ -181,7 +182,7 @@ def _cleanup(settings: Settings, arguments: argparse.Namespace) -> int:
     done = Cleanup(removed=(), held=())
     if not arguments.dry_run:
         if not arguments.yes and not _may_remove(found):
-            print("Nothing was removed.", file=sys.stderr)
+            say("Nothing was removed.", file=sys.stderr)
             return ExitCode.DONE
         done = cleanup(settings, found)
     if arguments.json:
@@ -197,7 +198,7 @@ def _cleanup(settings: Settings, arguments: argparse.Namespace) -> int:
     _print_leftovers("would remove", found if arguments.dry_run else (), WHY)
     _print_leftovers("removed", done.removed, WHY)
     _print_leftovers("in use, kept", done.held, {})
-    print(f"{size_text(done.bytes_freed)} freed.")
+    say(f"{size_text(done.bytes_freed)} freed.")
     return ExitCode.DONE
 
 
@@ -206,12 +207,12 @@ def _may_remove(found: Sequence[Leftover]) -> bool:
     partial = sum(leftover.bytes for leftover in found if leftover.kind == "partial")
     if not partial or not sys.stdin.isatty() or not sys.stderr.isatty():
         return True
-    print(f"{size_text(partial)} of unfinished downloads would have to be fetched again.", file=sys.stderr)
-    print("Remove them? [y/N] ", end="", file=sys.stderr, flush=True)
+    say(f"{size_text(partial)} of unfinished downloads would have to be fetched again.", file=sys.stderr)
+    say("Remove them? [y/N] ", end="", file=sys.stderr)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _print_leftovers(what: str, leftovers: Sequence[Leftover], why: Mapping[LeftoverKind, str]) -> None:
     for one in leftovers:
         reason = f"  ({why[one.kind]})" if one.kind in why else ""
-        print(f"{what:<13} {one.kind:<9} {size_text(one.bytes):>9}  {one.path}{reason}")
+        say(f"{what:<13} {one.kind:<9} {size_text(one.bytes):>9}  {one_line(str(one.path))}{reason}")

@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from qwen_fetch.base.door import clean, say
 from qwen_fetch.base.events import (
     Attempt,
     Event,
@@ -122,8 +123,7 @@ class _Lines:
             self.line(text)
 
     def line(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        say(text, file=self._stream)
 
     def close(self) -> None:
         pass
@@ -166,7 +166,7 @@ class _Bars(_Lines):
     def line(self, text: str) -> None:
         from tqdm import tqdm  # noqa: PLC0415 - 0.05 s that --help need not pay
 
-        tqdm.write(text, file=self._stream)
+        tqdm.write(clean(text), file=self._stream)
 
     def close(self) -> None:
         for path in list(self._files):
@@ -201,7 +201,7 @@ class _Bars(_Lines):
         from tqdm import tqdm  # noqa: PLC0415 - as above
 
         return tqdm(
-            desc=f"{name:<{_NAME_WIDTH}}",
+            desc=f"{clean(name):<{_NAME_WIDTH}}",
             total=1,
             position=place,
             leave=False,
@@ -214,8 +214,8 @@ class _Bars(_Lines):
     @staticmethod
     def _set(bar: tqdm[Any], name: str, done: int, total: int, extra: str) -> None:
         bar.total, bar.n = max(total, 1), done
-        bar.set_description_str(f"{name:<{_NAME_WIDTH}}", refresh=False)
-        bar.set_postfix_str(extra, refresh=False)
+        bar.set_description_str(f"{clean(name):<{_NAME_WIDTH}}", refresh=False)
+        bar.set_postfix_str(clean(extra), refresh=False)
         bar.refresh()
 
 

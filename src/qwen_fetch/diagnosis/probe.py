@@ -16,6 +16,7 @@ from html import unescape
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from qwen_fetch.base.door import one_line
 from qwen_fetch.base.waiting import Aside, call_with_ticks, within
 from qwen_fetch.diagnosis.certificates import issuer_of
 from qwen_fetch.transport.connection import HEADERS, Connection, connect, proxy_for, shown
@@ -187,7 +188,7 @@ def _ask(url: str, bound: float, method: str = "GET", headers: dict[str, str] | 
     return Answer(
         status=response.status,
         page="html" in response.headers.get("Content-Type", "") and response.status < 300,
-        title=_clean(unescape(title[1].decode("utf-8", "replace"))) if title else "",
+        title=one_line(unescape(title[1].decode("utf-8", "replace"))) if title else "",
         skew=_skew(response),
         location=urljoin(url, response.headers.get("Location", "")) if 300 <= response.status < 400 else "",
     )
@@ -227,14 +228,9 @@ def _words(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return _clean(str(error)) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__
 
 
 def _address(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or 80
-
-
-def _clean(text: str) -> str:
-    """Text from the network, fit for a terminal: one line, printable, short."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:120]

@@ -11,6 +11,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
+from qwen_fetch.base.door import one_line
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.transport.source import Failure, FailureKind
 
@@ -162,4 +163,4 @@ def _of_os_error(error: OSError, settings: Settings, path: str) -> Problem:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or "no further detail"
+    return one_line(str(error)) or "no further detail"

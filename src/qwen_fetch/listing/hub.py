@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qwen_fetch.base.settings import checked_token
 from qwen_fetch.base.waiting import call_with_ticks
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class Hub:
 
         variables = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
         variable = next((name for name in variables if os.environ.get(name)), "")
-        return get_token(), variable or constants.HF_TOKEN_PATH
+        source = variable or constants.HF_TOKEN_PATH
+        token = os.environ[variable] if variable else get_token()
+        return (checked_token(token, source) or None) if token else None, source
 
     def last_word(self, commit: str) -> Path:
         """Have `snapshot_download` find the snapshot as every other program will: it asks nobody.

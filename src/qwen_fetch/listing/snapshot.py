@@ -70,6 +70,8 @@ def fetch(hub: Hub, store: Store, *, keep: bool, afresh: bool = False) -> Snapsh
     from qwen_fetch.listing.online import Online  # noqa: PLC0415 - sockets and TLS, which --status-only does without
 
     settings = hub.settings
+    if hub.token and settings.is_exposed:
+        hub.note(f"The token travels to {settings.host} over plain http: everybody on the way can read it")
     online = Online(settings, hub.token, hub.tick)
     try:
         commit = online.commit()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from qwen_fetch.base import catalogue
+from qwen_fetch.base.door import say
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
 from qwen_fetch.base.units import time_text
@@ -55,7 +56,7 @@ class Request:
     def say(self, text: str) -> None:
         """Tell the user, on stderr."""
         if self.progress:
-            print(text, file=sys.stderr, flush=True)
+            say(text, file=sys.stderr)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qwen_fetch.base.door import say
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import DEFAULT_REPO
 from qwen_fetch.loading.architecture import qwen_image_edit
@@ -44,17 +45,17 @@ def machines() -> Iterator[tuple[str, Hardware]]:
 def print_table() -> None:
     """One line for each machine: the placement, its peaks and its reason, or why there is none."""
     weights = qwen_image_edit()
-    print(f"Placements of {DEFAULT_REPO} in bf16; all figures calculated, none measured on a GPU.\n")
-    print(f"{'machine':<24} {'placement':<21} {'GPU peak':>9} {'RAM peak':>9} {'pinned':>9}  reason")
+    say(f"Placements of {DEFAULT_REPO} in bf16; all figures calculated, none measured on a GPU.\n")
+    say(f"{'machine':<24} {'placement':<21} {'GPU peak':>9} {'RAM peak':>9} {'pinned':>9}  reason")
     for name, hardware in machines():
         try:
             found = choose(hardware, weights, Wishes())
         except Problem as problem:
-            print(f"{name:<24} {'none':<21} {'':>9} {'':>9} {'':>9}  {problem.facts['reasons']}")
+            say(f"{name:<24} {'none':<21} {'':>9} {'':>9} {'':>9}  {problem.facts['reasons']}")
             continue
         vram = gib(found.peak_vram) if found.vram else "-"
         pinned = gib(found.pinned) if found.pinned else "-"
-        print(f"{name:<24} {found.strategy:<21} {vram:>9} {gib(found.ram):>9} {pinned:>9}  {found.reason}")
+        say(f"{name:<24} {found.strategy:<21} {vram:>9} {gib(found.ram):>9} {pinned:>9}  {found.reason}")
 
 
 if __name__ == "__main__":

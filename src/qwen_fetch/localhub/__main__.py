@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO, get_args
 
+from qwen_fetch.base.door import say
 from qwen_fetch.localhub.content import make_repo
 from qwen_fetch.localhub.faults import KINDS, Fault, Faults
 from qwen_fetch.localhub.hub import LocalHub
@@ -52,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 packing=options.packing,
             )
         )
-        print(f"HF_ENDPOINT={hub.endpoint}", flush=True)
-        print(f"{folder} as {hub.repo_id}, commit {hub.commit}, data at {hub.data_endpoint}", file=sys.stderr)
+        say(f"HF_ENDPOINT={hub.endpoint}")
+        say(f"{folder} as {hub.repo_id}, commit {hub.commit}, data at {hub.data_endpoint}", file=sys.stderr)
         while True:
             time.sleep(3600)
     return 0

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import qwen_fetch
 from qwen_fetch.base import catalogue
+from qwen_fetch.base.door import say
 from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import Problem
@@ -59,7 +60,7 @@ def self_test(settings: Settings, tick: Callable[[], None]) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="qwen-fetch-self-test-", dir=_place(settings)) as folder:
         root = Path(folder)
-        print(f"Trying the whole job on this machine, in {root}")
+        say(f"Trying the whole job on this machine, in {root}")
         repo = root / "repo"
         make_repo(repo, scale=_SCALE)
         bench = _Bench(root, repo, tick)
@@ -71,12 +72,12 @@ def self_test(settings: Settings, tick: Callable[[], None]) -> int:
                 seen = check(bench)
             except _Failed as failure:
                 failed += 1
-                print(f"FAILED  {name}: {failure}", flush=True)
+                say(f"FAILED  {name}: {failure}")
             else:
-                print(f"ok      {name}: {seen}", flush=True)
+                say(f"ok      {name}: {seen}")
     if failed:
         raise Problem(catalogue.SELF_TEST, failed=failed, total=len(checks))
-    print(f"Everything works here ({time.monotonic() - began:.0f} s).")
+    say(f"Everything works here ({time.monotonic() - began:.0f} s).")
     return 0
 
 

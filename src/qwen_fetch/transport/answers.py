@@ -11,6 +11,7 @@ from http.client import InvalidURL
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urljoin, urlsplit
 
+from qwen_fetch.base.door import one_line
 from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def stated_range(response: HTTPResponse, parts: SplitResult, start: int, end: in
 def fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> NoReturn:
     """Raise what a status other than 200 and 206 means."""
     status = response.status
-    detail = f"{parts.hostname} answered {status} {_printable(response.reason)}".rstrip()
+    detail = f"{parts.hostname} answered {status} {one_line(response.reason)}".rstrip()
     retry_after = _asked_pause(response)
     if status == 429:
         raise Failure(FailureKind.THROTTLED, detail, retry_after)
@@ -62,7 +63,7 @@ def fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> No
     if status in {401, 403, 404, 410}:
         if not at_endpoint:
             raise Failure(FailureKind.REFUSED, detail)
-        code = _printable(response.headers.get("X-Error-Code", ""))
+        code = one_line(response.headers.get("X-Error-Code", ""))
         raise Failure(FailureKind.DENIED if status in {401, 403} else FailureKind.MISSING, detail, code=code)
     raise Failure(FailureKind.SERVER, detail, retry_after)
 
@@ -70,12 +71,12 @@ def fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> No
 def fail_to_connect(error: Exception, parts: SplitResult) -> NoReturn:
     """Raise what it means that there is no connection."""
     kind = FailureKind.UNTRUSTED if isinstance(error, ssl.SSLCertVerificationError) else FailureKind.UNREACHABLE
-    raise Failure(kind, f"{_printable(parts.hostname or '')}: {reason(error)}") from error
+    raise Failure(kind, f"{one_line(parts.hostname or '')}: {reason(error)}") from error
 
 
 def fail_in_a_circle(parts: SplitResult) -> NoReturn:
     """Raise what it means that one redirect follows another."""
-    raise Failure(FailureKind.SERVER, f"{_printable(parts.hostname or '')} redirects in a circle")
+    raise Failure(FailureKind.SERVER, f"{one_line(parts.hostname or '')} redirects in a circle")
 
 
 def redirected(url: str, location: str) -> str:
@@ -89,9 +90,7 @@ def redirected(url: str, location: str) -> str:
         parts = urlsplit(led)
         if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and led != url:
             return led
-    raise Failure(
-        FailureKind.SERVER, f"{_printable(urlsplit(url).hostname or '')} redirects to what is no other address"
-    )
+    raise Failure(FailureKind.SERVER, f"{one_line(urlsplit(url).hostname or '')} redirects to what is no other address")
 
 
 def reason(error: Exception) -> str:
@@ -102,7 +101,7 @@ def reason(error: Exception) -> str:
         return str(error.strerror).lower()
     if isinstance(error, InvalidURL) or "header value" in str(error):
         return "an address or a token that cannot be sent"  # the error shows it, and it may be secret
-    return _printable(str(error)) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__
 
 
 def _asked_pause(response: HTTPResponse) -> float | None:
@@ -114,8 +113,3 @@ def _asked_pause(response: HTTPResponse) -> float | None:
         return max(0.0, parsedate_to_datetime(wait).timestamp() - time.time())
     limit = re.search(r"\br=0\b.*?\bt=(\d{1,6})\b", response.headers.get("RateLimit", ""), re.ASCII)
     return float(limit[1]) + 1 if limit else None
-
-
-def _printable(text: str) -> str:
-    """What a server said, in one short line without control codes."""
-    return "".join(c if c.isprintable() else " " for c in text[:200]).strip()
