@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
+from qwen_fetch.base.problem import Problem
 from qwen_fetch.cache.disk import first_hole
 from qwen_fetch.cache.partial import Partial
 
@@ -158,7 +159,7 @@ def test_a_file_that_becomes_shorter_meanwhile_is_noticed(path: Path) -> None:
 
 def test_a_place_that_cannot_be_opened_leaves_nothing_open(path: Path) -> None:
     path.mkdir(parents=True)
-    with pytest.raises(OSError, match=r"x\.incomplete"):
+    with pytest.raises(Problem, match=r"x\.incomplete is a folder"):
         Partial(path, FILE)
 
 

@@ -124,12 +124,23 @@ def test_a_verified_partial_gets_its_final_name(store: Store) -> None:
     assert sorted(path.name for path in store.repo.iterdir()) == ["blobs", "snapshots"]
 
 
-def test_what_stands_in_a_pointers_place_is_left_to_the_hub_client(store: Store) -> None:
+def test_what_stands_in_a_pointers_place_is_set_aside(store: Store) -> None:
     put(store.pointer(COMMIT, SHARD), 7)
     put(store.partial(SHARD), 100)
     store.install(COMMIT, SHARD)
     assert store.blob_size(SHARD) == 100
-    assert store.pointer(COMMIT, SHARD).stat().st_size == 7
+    assert store.pointer(COMMIT, SHARD).samefile(store.blob(SHARD))
+    assert [leftover.bytes for leftover in store.leftovers()] == [7]
+
+
+@pytest.mark.parametrize("size", [100, 7], ids=["whole", "of another size"])
+def test_what_programs_load_counts_and_not_the_blob_beside_it(store: Store, size: int) -> None:
+    put(store.pointer(COMMIT, SHARD), size)
+    put(store.blob(SHARD), 100)
+    assert store.look(COMMIT, SHARD) == OnDisk(blob=100, linked=size == 100)
+    assert store.place(COMMIT, SHARD) == (store.pointer if size == 100 else lambda _, file: store.blob(file))(
+        COMMIT, SHARD
+    )
 
 
 @pytest.mark.parametrize("forbidden", [True, False], ids=["forbidden", "impossible"])

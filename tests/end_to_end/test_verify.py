@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def flip_unseen(path: Path) -> None:
-    """Change a byte in a way that neither size nor time of change shows: a bad disk."""
+def flip(path: Path) -> None:
+    """Change a byte, and put the time of change back."""
     status = path.stat()
     with path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
@@ -31,11 +32,55 @@ def flip_unseen(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def flip_unseen(bench: Bench) -> None:
+    """Change a byte in a way that nothing about the file shows: a bad disk."""
+    blob, record = bench.blob(SHARD), bench.tool.folder / ".qwen-fetch" / "digests.json"
+    before = blob.stat().st_ctime_ns
+    flip(blob)
+    text = record.read_text()
+    assert str(before) in text
+    record.write_text(text.replace(str(before), str(blob.stat().st_ctime_ns)))
+
+
+def test_a_change_with_the_time_put_back_is_noticed(whole: Bench) -> None:
+    assert whole.tool.run("--verify").code == 0
+    flip(whole.blob(SHARD))
+    assert whole.tool.run("--status-only").out.count("verified   38 of 39") == 1
+    ended = whole.tool.run("--verify")
+    assert ended.code == 9, ended
+    assert whole.tool.run("-q").code == 0
+    whole.check()
+
+
+def test_what_was_copied_here_is_read_once_and_then_trusted(whole: Bench) -> None:
+    shutil.rmtree(whole.tool.folder / ".qwen-fetch")
+    (whole.tool.folder / ".qwen-fetch").mkdir()
+    flip(whole.blob(SHARD))
+    ended = whole.tool.run()
+    assert ended.code == 0, ended
+    assert "has not read before" in ended.err
+    assert f"{SHARD}: the stored file has the wrong digest" in ended.err
+    whole.check()
+    assert "has not read before" not in whole.tool.run().err
+    assert all(file["verified"] for file in whole.status()["files"])
+
+
+def test_what_programs_load_is_what_is_read(whole: Bench) -> None:
+    pointer = whole.pointer(SHARD)
+    pointer.unlink()
+    shutil.copy(whole.blob(SHARD), pointer)
+    flip(pointer)
+    ended = whole.tool.run("--verify")
+    assert ended.code == 9, ended
+    assert whole.tool.run("-q").code == 0
+    whole.check()
+
+
 def test_an_untouched_file_is_read_once(whole: Bench) -> None:
     first = whole.tool.run("--verify", "--json")
     assert first.code == 0, first
     assert all(file["verified"] for file in first.json["files"])
-    flip_unseen(whole.blob(SHARD))
+    flip_unseen(whole)
     again = whole.tool.run("--verify")
     assert again.code == 0, again  # it was not read
     forced = whole.tool.run("--verify", "--force")
@@ -53,7 +98,7 @@ def test_a_download_remembers_what_it_has_verified(empty: Bench) -> None:
     shown = empty.tool.run("--status-only").out
     assert "verified   all files, on 20" in shown
     assert shown.endswith("Complete.\n")
-    flip_unseen(empty.blob(SHARD))
+    flip_unseen(empty)
     assert empty.tool.run("--verify").code == 0
 
 

@@ -250,6 +250,13 @@ BUSY = Kind(
 
 # --- content -------------------------------------------------------------------------------------------------
 
+FOREIGN_FILE = Kind(
+    "not-ours",
+    ExitCode.FILE_SYSTEM,
+    what="{path} is {what}, where the cache keeps a {wanted} of its own.",
+    why="Somebody or something has put it there; to follow it could read or change what lies outside the cache.",
+    do=("Look at what it is, and move it away; then run the same command again.",),
+)
 UNSAFE_LISTING = Kind(
     "unsafe-listing",
     ExitCode.CORRUPT,

@@ -5,20 +5,27 @@ Each function does the same everywhere, or says in its result that it cannot be 
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
+import stat
 import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from qwen_fetch.base import catalogue
+from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 
 __all__ = [
     "Identity",
+    "check_file",
+    "check_folder",
     "clone",
+    "file_size",
     "file_size_limit",
     "first_hole",
     "flush",
@@ -26,11 +33,14 @@ __all__ = [
     "free_bytes",
     "give_name",
     "identity",
+    "is_junction",
     "is_running",
     "is_same_file",
     "lock_holder",
+    "make_folder",
     "open_growing",
     "point",
+    "read_small",
     "replace_text",
     "share",
     "symlinks_work",
@@ -46,12 +56,15 @@ class Identity(NamedTuple):
 
     Attributes:
         size: In bytes.
-        mtime_ns: Time of the last change of its bytes, nanoseconds.
+        mtime_ns: Time of the last change of its bytes, nanoseconds; anybody can set it.
+        ctime_ns: Time of the last change of anything about it, nanoseconds; nobody can set it. On Windows: when it
+            was made.
         inode: Its number on the file system.
     """
 
     size: int
     mtime_ns: int
+    ctime_ns: int
     inode: int
 
 
@@ -62,7 +75,52 @@ def identity(path: Path) -> Identity:
         OSError: There is none.
     """
     status = path.stat()
-    return Identity(status.st_size, status.st_mtime_ns, status.st_ino)
+    return Identity(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def file_size(path: Path) -> int | None:
+    """Size in bytes of the regular file at `path`; None where there is none, or something else, or a link."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def check_folder(folder: Path) -> None:
+    """Whether what stands at `folder`, if anything does, is a folder itself and no link to one.
+
+    Raises:
+        Problem: (not-ours) It is something else.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        mode = folder.lstat().st_mode
+        if not stat.S_ISDIR(mode) or is_junction(folder):
+            raise Problem(catalogue.FOREIGN_FILE, path=folder, what=_what(mode), wanted="folder")
+
+
+def check_file(path: Path) -> None:
+    """Whether what stands at `path`, if anything does, is a regular file.
+
+    Raises:
+        Problem: (not-ours) It is something else.
+    """
+    with suppress(FileNotFoundError):
+        _check_regular(path, path.lstat(), os.O_RDONLY)
+
+
+def make_folder(folder: Path, root: Path) -> None:
+    """Make a folder below `root`, whatever of the way there is missing; no link on the way is followed.
+
+    Raises:
+        OSError: It cannot be made.
+        Problem: (not-ours) Something else stands on the way.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    for depth in range(1, len(parts := folder.relative_to(root).parts) + 1):
+        place = root.joinpath(*parts[:depth])
+        place.mkdir(exist_ok=True)
+        check_folder(place)
 
 
 def open_growing(path: Path) -> int:
@@ -70,8 +128,67 @@ def open_growing(path: Path) -> int:
 
     Raises:
         OSError: It cannot be opened.
+        Problem: (not-ours) It is no regular file, or also has a name elsewhere.
     """
-    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    return _open_regular(path, os.O_RDWR | os.O_CREAT)
+
+
+def read_small(path: Path, most: int = 64 << 20) -> str:
+    """The text of a small file of ours.
+
+    Raises:
+        OSError: It is not there, cannot be read, is no regular file, or larger than `most` bytes.
+        UnicodeDecodeError: It is no text.
+    """
+    try:
+        descriptor = _open_regular(path, os.O_RDONLY)
+    except Problem as problem:
+        raise OSError(errno.EINVAL, problem.what) from problem
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        text = file.read(most + 1)
+    if len(text) > most:
+        raise OSError(errno.EFBIG, f"{path} is larger than {most:,} bytes")
+    return text.decode("utf-8")
+
+
+def _open_regular(path: Path, flags: int) -> int:
+    """Open without following a link or waiting for a pipe, and look at what was opened."""
+    flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    if hasattr(os, "O_NOFOLLOW"):
+        flags |= os.O_NOFOLLOW
+    with suppress(FileNotFoundError):  # what is no file is not even opened: a device may act on that
+        _check_regular(path, path.lstat(), flags)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        _check_regular(path, os.fstat(descriptor), flags)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(path: Path, status: os.stat_result, flags: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Problem(catalogue.FOREIGN_FILE, path=path, what=_what(status.st_mode), wanted="file")
+    if flags & os.O_RDWR and status.st_nlink > 1:  # what is written here would change there
+        raise Problem(catalogue.FOREIGN_FILE, path=path, what="a file that has a second name", wanted="file")
+
+
+def _what(mode: int) -> str:
+    kinds = (
+        (stat.S_ISLNK, "a link"),
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISREG, "a file"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISSOCK, "a socket"),
+    )
+    return next((words for test, words in kinds if test(mode)), "a device")
+
+
+def is_junction(path: Path) -> bool:
+    """Whether it is a folder of Windows that leads elsewhere."""
+    status = path.lstat()
+    return getattr(status, "st_reparse_tag", 0) == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
 
 
 def flush(descriptor: int) -> None:
@@ -92,16 +209,23 @@ def give_name(source: Path, target: Path) -> None:
     source.replace(target)
 
 
-def replace_text(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str, root: Path) -> None:
     """Write a small file in one step: whoever reads it sees the old text or the new one, and no part of either.
+
+    Args:
+        path: The file; a link in its place is replaced, not followed.
+        text: What it is to hold.
+        root: The folder below which no link is followed.
 
     Raises:
         OSError: It cannot be written; what was there is still there.
+        Problem: (not-ours) Something stands on the way.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent, root)
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        part.write_text(text, encoding="utf-8")
+        with part.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
         give_name(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -143,15 +267,23 @@ def share(source: Path, target: Path) -> str:
     """Make `target` a copy that shares its blocks with `source`, or a second name of it; no byte is copied.
 
     Returns:
-        How, in words; empty where neither can be done: another file system, or somebody else's file.
+        How, in words; empty where neither can be done: another file system, or a file that others may write to.
     """
     if clone(source, target):
         return "shared blocks"
     try:
+        if not _is_only_ours(source):
+            return ""
         os.link(source, target)
     except (OSError, NotImplementedError):
         return ""
     return "hard link"
+
+
+def _is_only_ours(path: Path) -> bool:
+    """Whether nobody else may change the bytes of a file, as far as the system tells."""
+    status = path.stat()
+    return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
 def clone(source: Path, target: Path) -> bool:

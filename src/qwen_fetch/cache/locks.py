@@ -40,6 +40,7 @@ class BlobLock:
     """
 
     def __init__(self, store: Store, file: RepoFile) -> None:
+        self._store = store
         self._path = store.locks / f"{file.digest.hex}.lock"
         self._note = _note(self._path)
         self._lock: BaseFileLock | None = None
@@ -50,7 +51,8 @@ class BlobLock:
         Raises:
             OSError: The lock file cannot be made.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(self._path.parent, self._store.cache_dir)
+        disk.check_file(self._path)
         for kind in (FileLock, SoftFileLock):
             lock = kind(self._path, mode=_MODE, thread_local=False)
             try:
@@ -62,7 +64,7 @@ class BlobLock:
             self._lock = lock
             note = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
             with suppress(OSError):
-                self._note.write_text(json.dumps(note), encoding="utf-8")
+                disk.replace_text(self._note, json.dumps(note), self._store.cache_dir)
             return True
         return False
 
@@ -80,7 +82,7 @@ def locks_hold(store: Store) -> bool:
 
     On some network and FUSE file systems both succeed, and two machines would write into one file.
     """
-    store.locks.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(store.locks, store.cache_dir)
     path = store.locks / f".probe-{socket.gethostname()}-{os.getpid()}.lock"
     first, second = FileLock(path, thread_local=False), FileLock(path, thread_local=False)
     try:
@@ -102,7 +104,7 @@ def holder(store: Store, file: RepoFile) -> str:
     """Who holds the lock of a file's blob, in words."""
     path = store.locks / f"{file.digest.hex}.lock"
     try:
-        note = json.loads(_note(path).read_text(encoding="utf-8"))
+        note = json.loads(disk.read_small(_note(path)))
         owner, host = int(note["pid"]), str(note["host"])
         when = time.strftime("%H:%M", time.localtime(float(note["since"])))
     except (OSError, ValueError, KeyError, TypeError, OverflowError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qwen_fetch.cache.disk import file_size
 from qwen_fetch.cache.inspection import can_begin, filled, received
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _in_cache(store: Store, file: RepoFile) -> Iterator[Material]:
     if file.xet_hash:
         places.append(store.cache_dir / "blobs" / file.xet_hash[:2] / file.xet_hash)
     for path in places:
-        if _size(path) == file.size:
+        if file_size(path) == file.size:
             yield Material(path, file.size, whole=True)
 
 
@@ -131,7 +132,7 @@ def _in_folder(folder: Path, missing: Sequence[RepoFile], own: Path) -> Iterator
                 if unfinished := digests.get(match[1]):
                     yield from ((unfinished.path, material) for material in _prefix(path, unfinished))
                 continue
-            for file in sizes.get(_size(path) or 0, ()):
+            for file in sizes.get(file_size(path) or 0, ()):
                 yield file.path, Material(path, file.size, whole=True)
 
 
@@ -142,10 +143,3 @@ def _prefix(path: Path, file: RepoFile, *, ours: bool = False, wrong: bool = Fal
         return
     if good:
         yield Material(path, good, ours=ours, wrong=wrong)
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size if path.is_file() else None
-    except OSError:
-        return None

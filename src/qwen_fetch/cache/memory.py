@@ -1,7 +1,7 @@
 """What digests were read from this disk, and when, so that an untouched file need not be read again.
 
 The record lies in the repo's own folder in the cache, in a place that Hub clients neither count nor check, and goes
-when the repo is deleted. It is only ever a saving: an entry holds as long as size, time of change and inode of the
+when the repo is deleted. It is only ever a saving: an entry holds as long as size, times of change and inode of the
 file are what they were, and without the record everything is simply read again.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from qwen_fetch.base.integrity import hash_file
-from qwen_fetch.cache.disk import identity, replace_text
+from qwen_fetch.cache.disk import identity, read_small, replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Memory", "Read", "survey"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Read(NamedTuple):
@@ -35,7 +35,8 @@ class Read(NamedTuple):
 
     Attributes:
         size: In bytes.
-        mtime_ns: Time of its last change, nanoseconds.
+        mtime_ns: Time of the last change of its bytes, nanoseconds.
+        ctime_ns: Time of the last change of anything about it, nanoseconds.
         inode: Its number on the file system.
         digest: What its bytes gave, in hex.
         when: When it was read, seconds since 1970.
@@ -43,6 +44,7 @@ class Read(NamedTuple):
 
     size: int
     mtime_ns: int
+    ctime_ns: int
     inode: int
     digest: str
     when: float
@@ -62,13 +64,21 @@ class Memory:
         self._known = self._load()
         self._is_new = False
 
-    def recall(self, path: Path) -> Read | None:
-        """What was read from the file at `path`, if it has not been touched since."""
+    def recall(self, path: Path, *, renamed: bool = False) -> Read | None:
+        """What was read from the file at `path`, if it has not been touched since.
+
+        Args:
+            path: The file.
+            renamed: It was given another name meanwhile, by us: that changes its ctime and nothing else.
+        """
         known = self._known.get(self._key(path))
         try:
-            return known if known and known[:3] == identity(path) else None
+            now = identity(path)
         except OSError:
             return None
+        if known is None or (known.size, known.mtime_ns, known.inode) != (now.size, now.mtime_ns, now.inode):
+            return None
+        return known if renamed or known.ctime_ns == now.ctime_ns else None
 
     def digest(
         self, path: Path, file: RepoFile, on_bytes: Callable[[int], None] = lambda _: None, *, again: bool = False
@@ -108,7 +118,7 @@ class Memory:
             for key, read in self._known.items():
                 if key not in merged or merged[key].when < read.when:
                     merged[key] = read
-            replace_text(self._file, json.dumps({"format": _FORMAT, "files": merged}, indent=1))
+            replace_text(self._file, json.dumps({"format": _FORMAT, "files": merged}, indent=1), self._store.cache_dir)
             self._is_new = False
 
     def _note(self, path: Path, read: Read) -> None:
@@ -123,14 +133,14 @@ class Memory:
 
     def _load(self) -> dict[str, Read]:
         try:
-            record = json.loads(self._file.read_text(encoding="utf-8"))
+            record = json.loads(read_small(self._file))
             if record["format"] != _FORMAT:
                 return {}
             return {
-                str(key): Read(int(size), int(mtime), int(inode), str(digest), float(when))
-                for key, (size, mtime, inode, digest, when) in record["files"].items()
+                str(key): Read(int(size), int(mtime), int(ctime), int(inode), str(digest), float(when))
+                for key, (size, mtime, ctime, inode, digest, when) in record["files"].items()
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}
 
 

@@ -42,7 +42,7 @@ class Partial:
     def __init__(self, path: Path, file: RepoFile, *, keep: bool = True) -> None:
         self.path = path
         self.file = file
-        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(path.parent, path.parent.parent)
         self._descriptor = disk.open_growing(path)
         there = os.fstat(self._descriptor).st_size
         good = disk.first_hole(self._descriptor, there) if keep and there <= file.size else 0

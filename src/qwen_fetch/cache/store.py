@@ -21,7 +21,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from qwen_fetch.base.shell import is_switched_on
 from qwen_fetch.cache import disk
@@ -37,6 +37,7 @@ __all__ = ["Leftover", "OnDisk", "Store"]
 LeftoverKind = Literal["partial", "orphan", "temporary", "pointer", "lock", "foreign", "xet"]
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PARTIAL = re.compile(r"[0-9a-f]{40,64}\.incomplete")
+_LOCK = re.compile(r"[0-9a-f]{40,64}\.(lock|holder)|\.probe-.*\.lock")
 _TEMPORARY = re.compile(r"tmp_[0-9a-f-]{36}|\..*\.[0-9a-f]{8}\.(new|old|shared)")  # names in the Hub client's source
 
 
@@ -91,6 +92,19 @@ class Store:
         self.locks = cache_dir / ".locks" / name
         self.share_partials = True
 
+    @classmethod
+    def open(cls, cache_dir: Path, repo_id: str) -> Self:
+        """The same, after a look: none of its folders is a link that leads elsewhere.
+
+        Raises:
+            Problem: (not-ours) One is.
+        """
+        store = cls(cache_dir, repo_id)
+        inner = (store.blobs, store.repo / "snapshots", store.repo / "refs", store.repo / "trees", store.own)
+        for folder in (store.repo, *inner, store.locks.parent, store.locks):
+            disk.check_folder(folder)
+        return store
+
     def blob(self, file: RepoFile) -> Path:
         """Where the complete file lies."""
         return self.blobs / file.digest.hex
@@ -115,38 +129,33 @@ class Store:
     def commit_of(self, revision: str) -> str | None:
         """The commit that a branch or tag stood for when it was last asked for; None when it never was."""
         try:
-            return (self.repo / "refs" / revision).read_text(encoding="utf-8").strip()
+            return disk.read_small(self.repo / "refs" / revision, most=1000).strip()
         except (OSError, UnicodeDecodeError):
             return None
 
     def blob_size(self, file: RepoFile) -> int | None:
         """Size of the complete file under its final name; None when it is not there."""
-        return _size(self.blob(file))
+        return disk.file_size(self.blob(file))
 
     def partial_size(self, file: RepoFile) -> int | None:
         """Length of the prefix received so far; None when there is none."""
-        return _size(self.partial(file))
+        return disk.file_size(self.partial(file))
 
     def look(self, commit: str, file: RepoFile) -> OnDisk:
         """What the disk holds of one file."""
-        pointer = self.pointer(commit, file)
-        blob = self.blob_size(file)
-        if pointer.is_symlink():
-            right = blob is not None and pointer.exists() and pointer.samefile(self.blob(file))
-            linked = blob if right else None
-        else:  # where symlinks do not work, the pointer is the file
-            linked = _size(pointer)
-            blob = linked if blob is None else blob
-        return OnDisk(
-            blob=blob,
-            partial=self.partial_size(file),
-            linked=linked == file.size,
-        )
+        pointer, stored = self.pointer(commit, file), self.blob_size(file)
+        partial = self.partial_size(file)
+        if (loaded := disk.file_size(pointer)) is not None and (loaded == file.size or stored is None):
+            # Where symlinks do not work, or a cache was copied, the pointer is the file: what programs load.
+            return OnDisk(blob=loaded, partial=partial, linked=loaded == file.size)
+        leads = stored == file.size and pointer.is_symlink() and pointer.exists() and pointer.samefile(self.blob(file))
+        return OnDisk(blob=stored, partial=partial, linked=leads)
 
     def place(self, commit: str, file: RepoFile) -> Path:
-        """Where the complete file lies: its blob, or where symlinks do not work, the pointer's place."""
-        blob, pointer = self.blob(file), self.pointer(commit, file)
-        return pointer if not blob.exists() and not pointer.is_symlink() and pointer.exists() else blob
+        """Where the complete file lies: its blob, or the pointer's place if that is no link, for that is what loads."""
+        loaded, stored = disk.file_size(self.pointer(commit, file)), self.blob_size(file)
+        is_there = loaded is not None and (loaded == file.size or stored is None)
+        return self.pointer(commit, file) if is_there else self.blob(file)
 
     def survey(self, commit: str, files: Iterable[RepoFile]) -> dict[str, OnDisk]:
         """What the disk holds of each file, by its path."""
@@ -159,10 +168,11 @@ class Store:
                 yield Leftover(path, size, kind)
         for folder in (self.blobs, self.repo / "snapshots"):
             for path in sorted(folder.rglob("*")):
-                if path.is_symlink() and not path.exists():
+                if path.is_symlink() and not path.exists() and _BLOB.fullmatch(path.readlink().name):
                     yield Leftover(path, 0, "pointer")
         for path, size in _files(self.locks):
-            yield Leftover(path, size, "lock")
+            if _LOCK.fullmatch(path.name):
+                yield Leftover(path, size, "lock")
 
     def remains(self, file: RepoFile) -> list[Path]:
         """What killed clients left of a file besides its partial."""
@@ -185,7 +195,7 @@ class Store:
         """
         if is_switched_on("HF_HUB_DISABLE_SYMLINKS"):
             return False
-        self.repo.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(self.repo, self.cache_dir)
         return disk.symlinks_work(self.repo)
 
     def install(self, commit: str, file: RepoFile, verified: Path | None = None) -> None:
@@ -203,10 +213,13 @@ class Store:
             OSError: The file system refuses; the file is still where it was.
         """
         blob, pointer = self.blob(file), self.pointer(commit, file)
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        disk.give_name(verified or self.partial(file), blob if self.symlinks_work else pointer)
-        if self.symlinks_work:
-            with suppress(OSError):  # there is one, or the Hub client will make it
+        disk.make_folder(pointer.parent, self.repo)
+        target = blob if self.symlinks_work else pointer
+        if target == blob and not pointer.is_symlink():
+            self.unlink_wrong_pointer(commit, file, whatever=True)
+        disk.give_name(verified or self.partial(file), target)
+        if target == blob:
+            with suppress(OSError):  # there is one
                 disk.point(pointer, blob)
 
     def lead(self, commit: str, file: RepoFile, place: Path) -> None:
@@ -216,11 +229,11 @@ class Store:
             OSError: The file system refuses.
         """
         pointer = self.pointer(commit, file)
-        pointer.parent.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(pointer.parent, self.repo)
         if self.symlinks_work and place == self.blob(file):
             disk.point(pointer, place)
             return
-        self.blobs.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(self.blobs, self.repo)
         name = self.spare_name(file)
         try:
             if not disk.share(place, name):
@@ -245,18 +258,28 @@ class Store:
             return ""
         return "its pointer leads to another file" if pointer.is_symlink() else "a file stands in its pointer's place"
 
-    def unlink_wrong_pointer(self, commit: str, file: RepoFile) -> bool:
+    def unlink_wrong_pointer(self, commit: str, file: RepoFile, *, whatever: bool = False) -> bool:
         """Make way for a pointer that leads to the right blob; returns whether something stood there.
 
         The Hub client takes any pointer that leads somewhere for a good one. A real file is set aside.
+
+        Args:
+            commit: Whose snapshot.
+            file: What should be there.
+            whatever: Also make way where what stands there has the right size: its bytes are wrong.
+
+        Raises:
+            OSError: The file system refuses.
+            Problem: (not-ours) It is neither a link nor a file.
         """
         pointer = self.pointer(commit, file)
-        if self.look(commit, file).linked or not os.path.lexists(pointer):
+        if not os.path.lexists(pointer) or (not whatever and self.look(commit, file).linked):
             return False
         if pointer.is_symlink():
             pointer.unlink()
         else:
-            self.blobs.mkdir(parents=True, exist_ok=True)
+            disk.check_file(pointer)
+            disk.make_folder(self.blobs, self.repo)
             disk.give_name(pointer, self.spare_name(file))
         return True
 
@@ -265,13 +288,6 @@ class Store:
 def _machine() -> str:
     """Eight hex digits that stay the same on this machine."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size if path.is_file() else None
-    except OSError:
-        return None
 
 
 def _blob_kind(name: str) -> LeftoverKind | None:
@@ -286,5 +302,5 @@ def _files(folder: Path) -> Iterator[tuple[Path, int]]:
     """The files of a folder with their sizes; one that a live process has just taken away is none."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         with suppress(FileNotFoundError):
-            if path.is_file():
-                yield path, path.lstat().st_size
+            if (size := disk.file_size(path)) is not None:
+                yield path, size

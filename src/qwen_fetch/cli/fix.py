@@ -62,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
     def show(finding: Finding) -> None:
         if not arguments.json:
             text = f"found  {finding.subject}: {finding.what}" + (f" -> {finding.mend}" if finding.mend else "")
-            say(one_line(text))
+            say(one_line(text, 1000))
 
     def body(emit: Listener, tick: Callable[[], None]) -> int:
         from qwen_fetch.routines.repair import repair  # noqa: PLC0415 - `--help` is to start in no time

@@ -215,4 +215,4 @@ def _may_remove(found: Sequence[Leftover]) -> bool:
 def _print_leftovers(what: str, leftovers: Sequence[Leftover], why: Mapping[LeftoverKind, str]) -> None:
     for one in leftovers:
         reason = f"  ({why[one.kind]})" if one.kind in why else ""
-        say(f"{what:<13} {one.kind:<9} {size_text(one.bytes):>9}  {one_line(str(one.path))}{reason}")
+        say(f"{what:<13} {one.kind:<9} {size_text(one.bytes):>9}  {one_line(str(one.path), 1000)}{reason}")

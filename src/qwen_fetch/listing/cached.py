@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qwen_fetch.base.problem import Problem
-from qwen_fetch.cache.disk import replace_text
+from qwen_fetch.cache.disk import read_small, replace_text
 from qwen_fetch.listing.entries import Entry, is_commit, snapshot_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def cached(settings: Settings, store: Store) -> Snapshot | None:
 def cached_tree(settings: Settings, store: Store, commit: str) -> Snapshot | None:
     """The same for a commit."""
     try:
-        tree = json.loads(_tree(store, commit).read_text(encoding="utf-8"))
+        tree = json.loads(read_small(_tree(store, commit)))
         if tree["format_version"] != _TREE_FORMAT:
             return None
         entries = [
@@ -74,7 +74,7 @@ def who_said(store: Store, commit: str) -> Said | None:
     """Who listed the commit as it is cached; None where that is not known."""
     with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
         endpoint, when, digest = _load(store)[commit]
-        if digest == hashlib.sha256(_tree(store, commit).read_bytes()).hexdigest():
+        if digest == hashlib.sha256(read_small(_tree(store, commit)).encode()).hexdigest():
             return Said(str(endpoint), float(when))
     return None
 
@@ -90,10 +90,10 @@ def record(store: Store, snapshot: Snapshot, endpoint: str) -> None:
         "files": {file.path: _as_client_writes(file) for file in snapshot.files},
     }
     text = json.dumps(tree, indent=1)
-    replace_text(_tree(store, snapshot.commit), text)
+    replace_text(_tree(store, snapshot.commit), text, store.cache_dir)
     said = _load(store)
     said[snapshot.commit] = [endpoint, time.time(), hashlib.sha256(text.encode()).hexdigest()]
-    replace_text(_record(store), json.dumps({"format": _FORMAT, "said": said}, indent=1))
+    replace_text(_record(store), json.dumps({"format": _FORMAT, "said": said}, indent=1), store.cache_dir)
 
 
 def record_ref(store: Store, revision: str, commit: str) -> None:
@@ -103,7 +103,7 @@ def record_ref(store: Store, revision: str, commit: str) -> None:
         OSError: It cannot be written.
     """
     if revision != commit and store.commit_of(revision) != commit:
-        replace_text(store.repo / "refs" / revision, commit)
+        replace_text(store.repo / "refs" / revision, commit, store.cache_dir)
 
 
 def _as_client_writes(file: RepoFile) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _record(store: Store) -> Path:
 
 def _load(store: Store) -> dict[str, Any]:
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        record = json.loads(_record(store).read_text(encoding="utf-8"))
+        record = json.loads(read_small(_record(store)))
         if record["format"] == _FORMAT and isinstance(record["said"], dict):
             return dict(record["said"])
     return {}

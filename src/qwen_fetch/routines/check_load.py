@@ -107,7 +107,7 @@ def check_load(settings: Settings, emit: Listener, tick: Callable[[], None] = la
 
 
 def _compare_digests(settings: Settings, checkpoint: Checkpoint, emit: Listener, tick: Callable[[], None]) -> int:
-    store = Store(settings.hub_cache, settings.repo_id)
+    store = Store.open(settings.hub_cache, settings.repo_id)
     known = cached(settings, store)
     if known is None:
         return 0

@@ -57,7 +57,7 @@ class Cleanup:
 
 def find(settings: Settings) -> list[Leftover]:
     """Everything that `cleanup` would remove, for this repo only."""
-    return [one for one in Store(settings.hub_cache, settings.repo_id).leftovers() if one.kind != "foreign"]
+    return [one for one in Store.open(settings.hub_cache, settings.repo_id).leftovers() if one.kind != "foreign"]
 
 
 def find_xet() -> Iterator[Leftover]:
@@ -89,7 +89,7 @@ def cleanup(
     Raises:
         OSError: A file cannot be removed.
     """
-    store = Store(settings.hub_cache, settings.repo_id)
+    store = Store.open(settings.hub_cache, settings.repo_id)
     removed, held = [], []
     # The locks last: they guard the other files meanwhile.
     for leftover in sorted(leftovers, key=lambda leftover: leftover.kind == "lock"):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Started
 from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.units import size_text
+from qwen_fetch.cache.disk import file_size
 from qwen_fetch.cache.linking import link
 from qwen_fetch.cache.material import search
 from qwen_fetch.cache.memory import Memory, survey
@@ -19,6 +21,7 @@ from qwen_fetch.listing.hub import Hub
 from qwen_fetch.routines.patience import Patience
 from qwen_fetch.routines.preflight import check_cache, check_environment, check_room
 from qwen_fetch.routines.report import make_report
+from qwen_fetch.routines.verify import compare_digests
 from qwen_fetch.transfer.adopt import adopt
 from qwen_fetch.transfer.plan import make_plan
 from qwen_fetch.transfer.transfer import Transfer
@@ -81,7 +84,7 @@ class Download:
         force: bool = False,
     ) -> None:
         self.settings = settings
-        self.store = Store(settings.hub_cache, settings.repo_id)
+        self.store = Store.open(settings.hub_cache, settings.repo_id)
         self._tell = emit
         self._memory = Memory(self.store)
         self._tick = tick
@@ -161,10 +164,26 @@ class Download:
         files = [step.file for step in plan.steps]
         self._commit, self._files = listed.commit, {file.path: file for file in files}
         adopted = self._adopt(listed.commit, plan)
-        if adopted:
+        if self._read_once(plan) or adopted:
             disk = survey(self.store, self._memory, listed.commit, files)
             plan = make_plan(files, disk, restart=not self._resume, force=self._force)
         return listed, plan, adopted
+
+    def _read_once(self, plan: Plan) -> bool:
+        """Compare what is here whole, and was not read since it was touched; returns whether there was something."""
+        commit = self._commit
+        whole = [step.file for step in plan.steps if step.complete]
+        places = {file.path: self.store.place(commit, file) for file in whole}
+        unread = [
+            file
+            for file in whole
+            if file_size(places[file.path]) == file.size and self._memory.recall(places[file.path]) is None
+        ]
+        if unread:
+            size = size_text(sum(file.size for file in unread))
+            self._emit(Note(f"{size} are here that this program has not read before: comparing their digests, once"))
+            compare_digests(self.store, self._memory, commit, unread, self._emit, self._tick)
+        return bool(unread)
 
     def _run(self) -> Result:
         listed, plan, adopted = self._prepare()

@@ -62,7 +62,7 @@ def check_cache(store: Store) -> Iterator[str]:
         Problem: (not-writable) nothing can be stored there.
     """
     try:
-        store.blobs.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(store.blobs, store.cache_dir)
         with tempfile.TemporaryDirectory(dir=store.repo, prefix=".probe-") as folder:
             probe = Path(folder, "file")
             probe.write_bytes(b"probe")

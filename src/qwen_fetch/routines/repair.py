@@ -105,7 +105,7 @@ def repair(
         findings.append(finding)
         on_finding(finding)
 
-    store = Store(settings.hub_cache, settings.repo_id)
+    store = Store.open(settings.hub_cache, settings.repo_id)
     for finding in _environment(store):
         note(finding)
     known = listing(settings, store, emit, tick)

@@ -33,7 +33,7 @@ def status(settings: Settings) -> Report:
         Problem: (nothing-known) no download of this revision has begun here, and nothing else tells what belongs
             to it; (no-match) no file matches.
     """
-    store = Store(settings.hub_cache, settings.repo_id)
+    store = Store.open(settings.hub_cache, settings.repo_id)
     known = cached(settings, store)
     if known is not None:
         wanted = snapshot.select(known, settings.include, settings.exclude)

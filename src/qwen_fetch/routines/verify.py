@@ -17,14 +17,14 @@ from qwen_fetch.listing.hub import Hub
 from qwen_fetch.routines.report import make_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from qwen_fetch.base.events import Listener
     from qwen_fetch.base.files import RepoFile, Snapshot
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.routines.report import Report
 
-__all__ = ["check", "listing", "verify"]
+__all__ = ["check", "compare_digests", "listing", "verify"]
 
 
 def verify(
@@ -43,7 +43,7 @@ def verify(
     Raises:
         Problem: Nothing is known of this repo, here or on the Hub; or no file matches.
     """
-    store = Store(settings.hub_cache, settings.repo_id)
+    store = Store.open(settings.hub_cache, settings.repo_id)
     known = listing(settings, store, emit, tick)
     wanted = snapshot.select(known, settings.include, settings.exclude)
     return check(settings, store, known, wanted, emit, tick, again=again)
@@ -62,7 +62,7 @@ def check(
     """The same for files of a known listing."""
     emit(Phase("verify"))
     whole = [file for file in wanted if store.look(known.commit, file).blob == file.size]
-    verified = _compare(store, Memory(store), known.commit, whole, emit, tick, again=again)
+    verified = compare_digests(store, Memory(store), known.commit, whole, emit, tick, again=again)
     return make_report(settings, store, known, wanted, {path: right for path, right in verified.items() if not right})
 
 
@@ -82,16 +82,31 @@ def listing(settings: Settings, store: Store, emit: Listener, tick: Callable[[],
         return known
 
 
-def _compare(
+def compare_digests(
     store: Store,
     memory: Memory,
     commit: str,
-    files: list[RepoFile],
+    files: Sequence[RepoFile],
     emit: Listener,
     tick: Callable[[], None],
     *,
-    again: bool,
+    again: bool = False,
 ) -> dict[str, bool]:
+    """Read files that are here whole, on all cores, and remember what was found.
+
+    Args:
+        store: The repo's place in the cache.
+        memory: What was read before; that is not read again unless `again`.
+        commit: Whose snapshot.
+        files: What to read.
+        emit: Told how far it is.
+        tick: Called several times a second; what it raises ends it.
+        again: Read everything.
+
+    Returns:
+        Whether each file has its digest, by path.
+    """
+
     def compare(file: RepoFile) -> Callable[[Callable[[int], None]], bool]:
         def job(on_bytes: Callable[[int], None]) -> bool:
             try:

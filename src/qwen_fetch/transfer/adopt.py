@@ -111,7 +111,7 @@ class _Adoption:
 
     def _share(self, path: Path) -> str:
         """Give the file a second name, or a copy that shares its blocks; empty where neither can be done."""
-        self._store.blobs.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(self._store.blobs, self._store.cache_dir)
         name = self._store.spare_name(self._file)
         try:
             how = disk.share(path, name)
@@ -142,7 +142,7 @@ class _Adoption:
 
     def _is_unchanged(self, path: Path) -> bool:
         """Whether nothing has happened to it since it was read."""
-        known = self._memory.recall(path)
+        known = self._memory.recall(path, renamed=True)
         return known is not None and known.digest == self._file.digest.hex
 
     def _prefix(self, source: Material, alive: Callable[[], None]) -> int:
@@ -171,7 +171,7 @@ class _Adoption:
 
     def _extend(self, path: Path, end: int, alive: Callable[[], None]) -> None:
         name = self._store.spare_name(self._file)
-        self._store.blobs.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(self._store.blobs, self._store.cache_dir)
         try:
             if disk.clone(path, name):
                 os.truncate(name, end)
