@@ -166,3 +166,51 @@ def test_a_header_without_offsets(tmp_path: Path) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text)
     with pytest.raises(BadWeights, match="damaged"):
         read_header(path)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ["evil", "Evil"],
+        ["os", "system"],
+        ["diffusers", "DiffusionPipeline"],
+        ["diffusers.utils", "QwenImageTransformer2DModel"],
+        ["transformers", "AutoModel"],
+        ["transformers", ["Qwen2Tokenizer"]],
+        [["transformers"], "Qwen2Tokenizer"],
+        ["transformers", "Qwen2Tokenizer.__init__"],
+    ],
+    ids=str,
+)
+def test_what_an_index_names_is_imported_from_one_list_only(copy: Path, entry: list[object]) -> None:
+    index = copy / "model_index.json"
+    for part in ("tokenizer", "more"):
+        index.write_text(json.dumps(json.loads(index.read_text()) | {part: entry}))
+        assert problem_of(copy).id == "unknown-pipeline"
+
+
+@pytest.mark.parametrize(
+    "name", ["Evil", "QwenImage", "QwenImageEditPipeline.x", "QwenImage\nPipeline", ["evil", "Evil"], 5]
+)
+def test_a_pipeline_of_another_name(copy: Path, name: object) -> None:
+    index = copy / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"_class_name": name}))
+    assert problem_of(copy).id == "unknown-pipeline"
+
+
+def test_no_code_runs_that_a_cached_index_names(
+    tool: Tool, open_hub: OpenHub, small_repo: Path, tmp_path: Path
+) -> None:
+    tool.endpoint = open_hub(small_repo).endpoint
+    assert tool.run("-q").code == 0
+    ran = tmp_path / "ran"
+    (tmp_path / "evil.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    tool.extra["PYTHONPATH"] = str(tmp_path)
+    (index,) = (tool.folder / "snapshots").glob("*/model_index.json")
+    text = json.dumps(json.loads(index.read_text()) | {"tokenizer": ["evil", "Evil"]})
+    index.unlink()
+    index.write_text(text)
+    ended = tool.run("--check-load")
+    assert ended.code == ExitCode.CANNOT_LOAD, ended
+    assert "Traceback" not in ended.err
+    assert not ran.exists()

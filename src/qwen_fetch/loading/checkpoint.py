@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing.cached import cached
+from qwen_fetch.listing.entries import is_commit
 from qwen_fetch.loading.headers import BadWeights, read_header
 from qwen_fetch.loading.weights import COMPONENTS, Component, Weights
 
@@ -34,6 +36,22 @@ _CONFIGS = (  # of a component's folder, one of these; transformers 5 saves othe
     "processor_config.json",
     "tokenizer_config.json",
 )
+_PIPELINE = re.compile(r"QwenImage\w*Pipeline", re.ASCII)
+_FAMILY = {  # what a pipeline of the family may be made of, by library; nothing else is ever imported
+    "diffusers": {
+        "AutoencoderKLQwenImage",
+        "FlowMatchEulerDiscreteScheduler",
+        "QwenImageControlNetModel",
+        "QwenImageTransformer2DModel",
+    },
+    "transformers": {
+        "Qwen2Tokenizer",
+        "Qwen2TokenizerFast",
+        "Qwen2VLProcessor",
+        "Qwen2_5_VLForConditionalGeneration",
+        "Qwen2_5_VLProcessor",
+    },
+}
 _COMFYUI = {"diffusion_models", "text_encoders", "checkpoints", "unet"}  # folders of ComfyUI/models
 
 
@@ -120,7 +138,7 @@ def _downloader() -> str:
 
 
 def _cached_folder(settings: Settings) -> Path:
-    store = Store(settings.hub_cache, settings.repo_id)
+    store = Store.open(settings.hub_cache, settings.repo_id)
     known = cached(settings, store)
     commit = known.commit if known else _ref(store, settings.revision)
     if commit is None or not store.snapshot(commit).is_dir():
@@ -132,10 +150,8 @@ def _ref(store: Store, revision: str) -> str | None:
     """The commit of a branch in a cache that another client filled, which keeps no listing."""
     if store.snapshot(revision).is_dir():
         return revision
-    try:
-        return (store.repo / "refs" / revision).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
+    commit = store.commit_of(revision)
+    return commit if commit is not None and is_commit(commit) else None
 
 
 def _json(settings: Settings, folder: Path, path: str) -> dict[str, Any]:
@@ -150,9 +166,13 @@ def _json(settings: Settings, folder: Path, path: str) -> dict[str, Any]:
     return value
 
 
-def _check_family(class_name: object, components: Mapping[str, tuple[str, str]]) -> None:
-    if not set(COMPONENTS) <= set(components) or not str(class_name).startswith("QwenImage"):
+def _check_family(class_name: object, components: Mapping[str, tuple[Any, Any]]) -> None:
+    """Whether it is a pipeline of the family, made of its parts: what a file names is data, not code to import."""
+    if not set(COMPONENTS) <= set(components) or not _PIPELINE.fullmatch(str(class_name)):
         raise Problem(catalogue.UNKNOWN_PIPELINE, class_name=class_name or "no pipeline")
+    for name, (library, part) in components.items():
+        if not isinstance(part, str) or part not in _FAMILY.get(str(library), ()):
+            raise Problem(catalogue.UNKNOWN_PIPELINE, class_name=f"{name}: {library}.{part}")
 
 
 def _read_component(settings: Settings, folder: Path, name: str) -> tuple[tuple[Tensor, ...], list[Path]]:
@@ -180,7 +200,7 @@ def _read_component(settings: Settings, folder: Path, name: str) -> tuple[tuple[
 
 def _compare_with_listing(settings: Settings, checkpoint: Checkpoint) -> None:
     """Every file of the components that the Hub listed must be here, in its size; README and the like need not."""
-    store = Store(settings.hub_cache, settings.repo_id)
+    store = Store.open(settings.hub_cache, settings.repo_id)
     known = cached(settings, store)
     for file in known.files if known else ():
         if file.path.split("/")[0] in checkpoint.components and not store.look(checkpoint.commit, file).linked:
