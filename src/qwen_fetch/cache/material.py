@@ -62,9 +62,11 @@ def search(
     if not missing:
         return {}
     found: dict[str, list[Material]] = {file.path: [] for file in missing}
+    remains = store.remains()
+    others = [repo for repo in sorted(store.cache_dir.glob("models--*")) if repo != store.repo]
     for file in missing:
-        found[file.path] += _own(store, commit, file, disk[file.path])
-        found[file.path] += _in_cache(store, file)
+        found[file.path] += _own(store, commit, file, disk[file.path], remains.get(file.digest.hex, ()))
+        found[file.path] += _in_cache(store, others, file)
     for folder in folders:
         for path, material in _in_folder(folder.expanduser(), missing, store.repo):
             found[path].append(material)
@@ -98,18 +100,16 @@ def _is_complete(file: RepoFile, disk: OnDisk) -> bool:
     return disk.blob == file.size and not disk.wrong
 
 
-def _own(store: Store, commit: str, file: RepoFile, disk: OnDisk) -> Iterator[Material]:
-    for path in store.remains(file):
+def _own(store: Store, commit: str, file: RepoFile, disk: OnDisk, remains: Iterable[Path]) -> Iterator[Material]:
+    for path in remains:
         yield from _prefix(path, file, ours=True)
     if disk.blob:
         place = store.place(commit, file)
         yield from _prefix(place, file, ours=not place.is_symlink(), wrong=True)
 
 
-def _in_cache(store: Store, file: RepoFile) -> Iterator[Material]:
-    places = [
-        repo / "blobs" / file.digest.hex for repo in sorted(store.cache_dir.glob("models--*")) if repo != store.repo
-    ]
+def _in_cache(store: Store, others: Iterable[Path], file: RepoFile) -> Iterator[Material]:
+    places = [repo / "blobs" / file.digest.hex for repo in others]
     if file.xet_hash:
         places.append(store.cache_dir / "blobs" / file.xet_hash[:2] / file.xet_hash)
     for path in places:

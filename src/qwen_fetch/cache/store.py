@@ -124,7 +124,7 @@ class Store:
 
     def pointer(self, commit: str, file: RepoFile) -> Path:
         """Where programs find the file."""
-        return self.snapshot(commit).joinpath(*file.path.split("/"))
+        return self.snapshot(commit) / file.path
 
     def commit_of(self, revision: str) -> str | None:
         """The commit that a branch or tag stood for when it was last asked for; None when it never was."""
@@ -174,9 +174,12 @@ class Store:
             if _LOCK.fullmatch(path.name):
                 yield Leftover(path, size, "lock")
 
-    def remains(self, file: RepoFile) -> list[Path]:
-        """What killed clients left of a file besides its partial."""
-        return sorted(self.blobs.glob(f"{file.digest.hex}.*.incomplete"))
+    def remains(self) -> dict[str, list[Path]]:
+        """What killed clients left of files besides their partials, by the digest in their names."""
+        found: dict[str, list[Path]] = {}
+        for path in sorted(self.blobs.glob("*.*.incomplete")):
+            found.setdefault(path.name.partition(".")[0], []).append(path)
+        return found
 
     def spare_name(self, file: RepoFile) -> Path:
         """A free name for bytes of a file on their way in or out: every Hub client knows it for a leftover."""
