@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.door import keep_secret
 from qwen_fetch.base.problem import Problem
-from qwen_fetch.base.shell import quoted
+from qwen_fetch.base.shell import quoted, shown_path
 
 __all__ = ["DEFAULT_ENDPOINT", "DEFAULT_REPO", "Settings", "Transport", "TransportChoice", "checked_token"]
 
@@ -205,5 +204,5 @@ def _program() -> str:
     if started.name == "__main__.py":
         return "python -m qwen_fetch"
     if started.suffix == ".py":
-        return f"python {quoted(os.path.relpath(started))}"
+        return f"python {quoted(shown_path(started))}"
     return "qwen-fetch"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
-__all__ = ["is_switched_on", "offline_switch", "quoted", "set_variable", "unset_variable"]
+__all__ = ["is_switched_on", "offline_switch", "quoted", "set_variable", "shown_path", "unset_variable"]
 
 _OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
@@ -27,6 +28,14 @@ def quoted(word: str) -> str:
     if (_SAFE_ON_WINDOWS if os.name == "nt" else _SAFE).fullmatch(word):
         return word
     return f'"{word}"' if os.name == "nt" else "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path as it is typed from here: the way there, or where there is none (another drive), all of it."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:
+        return str(Path(path).resolve())
 
 
 def unset_variable(name: str) -> str:

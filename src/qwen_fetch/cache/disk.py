@@ -12,15 +12,20 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
+    "CAN_REMOVE_OPEN",
     "Identity",
     "check_file",
     "check_folder",
@@ -41,11 +46,17 @@ __all__ = [
     "open_growing",
     "point",
     "read_small",
+    "remove",
     "replace_text",
     "share",
     "symlinks_work",
 ]
 
+CAN_REMOVE_OPEN = os.name != "nt"
+"""Whether what is open can be removed."""
+
+_HELD = {5, 32, 33}  # Windows: access denied, sharing violation, lock violation
+_PAUSES = (*(0.05,) * 20, *(0.5,) * 118)  # seconds: a minute in all
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copied when either is written to
 _FAT_LIMIT = (4 << 30) - 1
 _FAT = {"vfat", "msdos"}
@@ -206,7 +217,30 @@ def give_name(source: Path, target: Path) -> None:
     Raises:
         OSError: The file system refuses; the file is still where it was.
     """
-    source.replace(target)
+    _patiently(lambda: source.replace(target))
+
+
+def remove(path: Path, *, missing_ok: bool = False) -> None:
+    """Remove a file or a link.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    _patiently(lambda: path.unlink(missing_ok=missing_ok))
+
+
+def _patiently(act: Callable[[], object]) -> None:
+    """Do what Windows refuses while a virus scanner or an indexer looks at a fresh file; a minute long at most."""
+    for pause in _PAUSES:
+        try:
+            act()
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in _HELD:
+                raise
+            time.sleep(pause)
+        else:
+            return
+    act()
 
 
 def replace_text(path: Path, text: str, root: Path) -> None:
@@ -228,7 +262,7 @@ def replace_text(path: Path, text: str, root: Path) -> None:
             file.write(text)
         give_name(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        remove(part, missing_ok=True)
 
 
 def point(link: Path, target: Path) -> None:

@@ -111,8 +111,8 @@ class Partial:
 
     def reopen(self) -> None:
         """Begin again with a new file, after somebody else has changed or removed this one."""
+        self.close()
         with self._open:
-            os.close(self._descriptor)
             self._descriptor = disk.open_growing(self.path)
         self.restart()
 

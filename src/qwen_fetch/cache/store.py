@@ -243,12 +243,12 @@ class Store:
                 shutil.copyfile(place, name)
             disk.give_name(name, pointer)
         finally:
-            name.unlink(missing_ok=True)
+            disk.remove(name, missing_ok=True)
 
     def discard(self, commit: str, file: RepoFile) -> None:
         """Remove a file that was shown to be wrong, pointer and blob."""
         for path in (self.pointer(commit, file), self.blob(file)):
-            path.unlink(missing_ok=True)
+            disk.remove(path, missing_ok=True)
 
     def pointer_fault(self, commit: str, file: RepoFile) -> str:
         """What is wrong with the snapshot's pointer to a file, in words; empty where nothing is."""
@@ -279,7 +279,7 @@ class Store:
         if not os.path.lexists(pointer) or (not whatever and self.look(commit, file).linked):
             return False
         if pointer.is_symlink():
-            pointer.unlink()
+            disk.remove(pointer)
         else:
             disk.check_file(pointer)
             disk.make_folder(self.blobs, self.repo)

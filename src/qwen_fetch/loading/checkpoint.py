@@ -6,7 +6,6 @@ No network, no torch: everything that can be wrong with the files is said before
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.shell import quoted, shown_path
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing.cached import cached
 from qwen_fetch.listing.entries import is_commit
@@ -134,7 +134,7 @@ def download_command(settings: Settings, *more: str) -> str:
 def _downloader() -> str:
     """The download tool as it lies beside the script that runs, or as it is installed."""
     tool = Path(sys.argv[0]).with_name("download_qwen_edit_hub.py")
-    return f"python {os.path.relpath(tool)}" if tool.is_file() else "qwen-fetch"
+    return f"python {quoted(shown_path(tool))}" if tool.is_file() else "qwen-fetch"
 
 
 def _cached_folder(settings: Settings) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from qwen_fetch.cache.disk import is_running
+from qwen_fetch.cache.disk import CAN_REMOVE_OPEN, is_running, remove
 from qwen_fetch.cache.store import Leftover, Store
 
 if TYPE_CHECKING:
@@ -112,13 +112,16 @@ def _remove(store: Store, leftover: Leftover) -> bool:
         return False
     lock = _lock_of(store, leftover)
     if lock is None or not lock.exists():
-        path.unlink()
+        remove(path)
         return True
     try:
         with FileLock(lock, blocking=False):
-            path.unlink()
+            if path != lock or CAN_REMOVE_OPEN:
+                remove(path)
     except Timeout:
         return False
+    if path == lock and not CAN_REMOVE_OPEN:
+        remove(path, missing_ok=True)
     return True
 
 

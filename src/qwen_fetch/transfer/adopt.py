@@ -104,7 +104,7 @@ class _Adoption:
         if not how:
             self._emit(Note(f"{path} changed while it was being copied: not used"))
             return 0
-        self._store.partial(file).unlink(missing_ok=True)
+        disk.remove(self._store.partial(file), missing_ok=True)
         self._emit(Note(f"{file.path}: {size_text(file.size)} taken over from {path} ({how})"))
         self._emit(FileDone(file.path, file.size))
         return file.size
@@ -119,7 +119,7 @@ class _Adoption:
                 self._store.install(self._commit, self._file, name)
                 return how
         finally:
-            name.unlink(missing_ok=True)
+            disk.remove(name, missing_ok=True)
         return ""
 
     def _copy(self, path: Path, alive: Callable[[], None]) -> str:
@@ -178,7 +178,7 @@ class _Adoption:
                 disk.give_name(name, self._store.partial(self._file))
                 return
         finally:
-            name.unlink(missing_ok=True)
+            disk.remove(name, missing_ok=True)
         partial = Partial(self._store.partial(self._file), self._file)
         try:
             _append(path, partial, end, alive)

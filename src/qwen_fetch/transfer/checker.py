@@ -101,6 +101,7 @@ class Checker:
         partial.flush()
         if not partial.intact:
             return False
+        partial.close()  # Windows renames nothing that is open
         try:
             self._run.store.install(self._commit, job.file)
         except FileNotFoundError:  # in this very moment
