@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.door import say
 from qwen_fetch.base.problem import ExitCode, Problem
+from qwen_fetch.base.shell import quoted
 from qwen_fetch.base.units import size_text
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qwen_fetch.base.events import Event, Listener
+    from qwen_fetch.base.problem import Kind
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cli.journal import Journal
 
@@ -39,6 +41,7 @@ def command(
     """
     arguments = argparse.Namespace(verbose=False, json=False)
     try:
+        _on_signals(_raise)  # what is answered at once may be left anywhere
         arguments = parser.parse_args(argv)
         code = run(arguments)
         sys.stdout.flush()
@@ -47,6 +50,8 @@ def command(
     except ModuleNotFoundError as error:
         missing = Problem(catalogue.NOT_INSTALLED, package=error.name, python=sys.executable)
         code = _tell(missing, arguments)
+    except _Stopped as stopped:
+        code = _tell(Problem(_kind_of(stopped.number), command=" ".join(map(quoted, sys.argv))), arguments)
     except BrokenPipeError:  # the reader of our stdout has gone; it knows why
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,7 +94,7 @@ def attended(
         return body(emit, stop.tick)
     except BrokenPipeError:
         raise
-    except Exception as error:
+    except (Exception, _Stopped) as error:
         problem = _interruption(settings, error.number) if isinstance(error, _Stopped) else problem_of(error, settings)
         if journal is not None:
             journal.problem(problem)
@@ -105,13 +110,20 @@ def print_json(values: dict[str, Any]) -> None:
     say(json.dumps(values, indent=2))
 
 
+class _Stopped(BaseException):
+    """A signal asked the run to end: the user's wish, and no error that anybody may catch and go on."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class _Stop:
-    """Turns Ctrl-C and SIGTERM into a problem at the next tick; the second Ctrl-C ends the process at once."""
+    """Turns Ctrl-C and SIGTERM into the end of the run at the next tick; the second one ends the process at once."""
 
     def __init__(self) -> None:
         self._signal = 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
+        _on_signals(self._handle)
 
     def _handle(self, number: int, _frame: object) -> None:
         if self._signal:
@@ -123,12 +135,20 @@ class _Stop:
             raise _Stopped(self._signal)
 
 
-class _Stopped(Exception):  # noqa: N818 - the user's wish, not an error
-    """A signal asked the run to end."""
+def _on_signals(handler: Callable[[int, object], None]) -> None:
+    """Have the signals that end a program handled; one that our parent ignores (nohup) stays ignored."""
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # Ctrl-Break, on Windows
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+
+def _raise(number: int, _frame: object) -> None:
+    raise _Stopped(number)
+
+
+def _kind_of(number: int) -> Kind:
+    return catalogue.TERMINATED if number == signal.SIGTERM else catalogue.INTERRUPTED
 
 
 def _journal(path: Path | None) -> Journal | None:
@@ -151,14 +171,14 @@ def _interruption(settings: Settings, number: int) -> Problem:
     from qwen_fetch.routines.report import make_report  # noqa: PLC0415
 
     kept = ""
-    store = Store(settings.hub_cache, settings.repo_id)
-    if known := cached(settings, store):
-        wanted = snapshot.select(known, settings.include, settings.exclude)
-        report = make_report(settings, store, known, wanted)
-        here = report.bytes_present + report.bytes_partial
-        kept = f"{size_text(here)} of {size_text(report.bytes_total)}, in {report.cache_dir}"
-    kind = catalogue.INTERRUPTED if number == signal.SIGINT else catalogue.TERMINATED
-    return Problem(kind, kept=kept, command=settings.command())
+    with suppress(Problem, OSError):  # what cannot be told now is no reason not to end
+        store = Store.open(settings.hub_cache, settings.repo_id)
+        if known := cached(settings, store):
+            wanted = snapshot.select(known, settings.include, settings.exclude)
+            report = make_report(settings, store, known, wanted)
+            here = report.bytes_present + report.bytes_partial
+            kept = f"{size_text(here)} of {size_text(report.bytes_total)}, in {report.cache_dir}"
+    return Problem(_kind_of(number), kept=kept, command=settings.command())
 
 
 def _tell(problem: Problem, arguments: argparse.Namespace) -> int:
