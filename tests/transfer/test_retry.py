@@ -19,6 +19,7 @@ TABLE = [
     pytest.param(K.CUT, "http", HTTP, 1, False, False, "http", id="the first cut without gain: at once"),
     pytest.param(K.CUT, "http", HTTP, 2, False, True, "http", id="the second: after a pause"),
     pytest.param(K.CUT, "http", HTTP, 10, True, False, "http", id="ten in a row: enough"),
+    pytest.param(K.WRONG_LENGTH, "http", HTTP, 3, True, False, "http", id="another length, three times: it stays"),
     pytest.param(K.STALLED, "xet", BOTH, 1, False, False, "http", id="a silent Xet stream: HTTP, at once"),
     pytest.param(K.SERVER, "http", BOTH, 1, False, False, "xet", id="a fault over HTTP: Xet, at once"),
     pytest.param(K.SERVER, "http", HTTP, 1, False, True, "http", id="a fault and no other way: a pause"),
@@ -50,11 +51,11 @@ def test_but_not_for_a_day() -> None:
 
 @given(failures=st.integers(1, 10_000), jitter=st.floats(0, 1))
 def test_pauses_are_bounded(failures: int, jitter: float) -> None:
-    assert 0.3 < pause(failures, jitter) <= 37.5
+    assert 0.3 < pause(failures, jitter) <= 75
 
 
 def test_pauses_double() -> None:
-    assert [pause(n, 0.5) for n in range(1, 8)] == [0.5, 1, 2, 4, 8, 16, 30]
+    assert [pause(n, 0.5) for n in range(1, 10)] == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
 
 
 def test_a_failed_transport_rests_and_longer_each_time() -> None:
@@ -73,3 +74,16 @@ def test_only_the_preferred_transport_rests() -> None:
     health = Health(BOTH)
     health.failed("http", 0)
     assert health.order(BOTH, 1) == ("xet", "http")
+
+
+@pytest.mark.parametrize("kind", [K.UNREACHABLE, K.SERVER, K.CUT, K.STALLED, K.THROTTLED])
+def test_a_night_is_waited_out_and_no_more(kind: K) -> None:
+    # Every pause at its longest: the tries of twelve hours.
+    for failures in (1, 10, 100, 1000):
+        assert not decide(Failure(kind, ""), "http", HTTP, failures, most=None).give_up
+        assert decide(Failure(kind, ""), "http", HTTP, failures, most=None, late=True).give_up
+
+
+@pytest.mark.parametrize("kind", [K.DENIED, K.MISSING, K.UNTRUSTED])
+def test_what_cannot_heal_ends_at_once(kind: K) -> None:
+    assert decide(Failure(kind, ""), "http", HTTP, 1, most=None).give_up

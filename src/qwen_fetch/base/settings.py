@@ -47,7 +47,8 @@ class Settings:
         transport: How weights travel.
         timeout: Seconds for a connection and for an answer about metadata.
         stall_timeout: Seconds without a byte after which a connection is given up.
-        max_retries: Tries in a row without a new byte on disk before giving up.
+        max_retries: Tries in a row without a new byte on disk before giving up; None: as many as fit.
+        give_up_after: Seconds without a new byte on disk before giving up.
         limit_rate: Bytes per second of all connections together; None: no limit.
         adopt: Folders that may hold files, or parts of them, to take over.
 
@@ -66,7 +67,8 @@ class Settings:
     transport: TransportChoice = "auto"
     timeout: float = 15.0
     stall_timeout: float = 30.0
-    max_retries: int = 10
+    max_retries: int | None = None
+    give_up_after: float = 12 * 3600.0
     limit_rate: int | None = None
     adopt: tuple[Path, ...] = ()
 
@@ -84,7 +86,14 @@ class Settings:
                 f"--stall-timeout wants seconds, above 0 and at most a day, not {self.stall_timeout:g}",
             ),
             (1 <= self.max_workers <= 64, f"--max-workers wants 1 to 64 connections, not {self.max_workers}"),
-            (self.max_retries >= 1, f"--max-retries wants at least 1 try, not {self.max_retries}"),
+            (
+                self.max_retries is None or self.max_retries >= 1,
+                f"--max-retries wants at least 1 try, not {self.max_retries}",
+            ),
+            (
+                0 < self.give_up_after <= 365 * _DAY,
+                f"--give-up-after wants a time such as 90m or 12h, at most a year, not {self.give_up_after:g} s",
+            ),
             (
                 self.limit_rate is None or self.limit_rate >= 1024,
                 f"--limit-rate wants at least 1K bytes a second, not {self.limit_rate}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-__all__ = ["day_text", "parse_bytes", "size_text", "time_text"]
+__all__ = ["day_text", "parse_bytes", "parse_time", "size_text", "time_text"]
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 
@@ -20,6 +20,18 @@ def parse_bytes(text: str) -> int:
     if not match:
         raise ValueError(f"not a number of bytes: {text!r}")
     return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_time(text: str) -> float:
+    """Seconds, from what a person writes: ``30``, ``45s``, ``90m``, ``12h``, ``2d``.
+
+    Raises:
+        ValueError: It is not such a time.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip(), re.IGNORECASE | re.ASCII)
+    if not match:
+        raise ValueError(f"not a time: {text!r}")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2].lower()]
 
 
 def size_text(count: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
-from qwen_fetch.base.units import parse_bytes
+from qwen_fetch.base.units import parse_bytes, parse_time
 from qwen_fetch.base.version import __version__
 
 if TYPE_CHECKING:
@@ -89,9 +89,15 @@ def make_parser() -> argparse.ArgumentParser:
     line.add_argument(
         "--max-retries",
         type=_whole,
-        default=10,
         metavar="N",
-        help="tries in a row without a new byte (%(default)s)",
+        help="tries in a row without a new byte before giving up (no bound)",
+    )
+    line.add_argument(
+        "--give-up-after",
+        type=_time,
+        default="12h",
+        metavar="TIME",
+        help="time without a new byte before giving up, such as 90m (%(default)s)",
     )
     line.add_argument("--limit-rate", type=_bytes, metavar="BYTES", help="per second in all, such as 20M")
     shown = parser.add_argument_group("what is shown")
@@ -127,6 +133,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         timeout=arguments.timeout,
         stall_timeout=arguments.stall_timeout,
         max_retries=arguments.max_retries,
+        give_up_after=arguments.give_up_after,
         limit_rate=arguments.limit_rate,
         adopt=tuple(arguments.adopt),
     )
@@ -161,6 +168,10 @@ def _whole(text: str) -> int:
 
 def _seconds(text: str) -> float:
     return _number(text, float, "a number of seconds")
+
+
+def _time(text: str) -> float:
+    return _number(text, parse_time, "a time such as 45s, 90m, 12h or 2d")
 
 
 def _bytes(text: str) -> int:

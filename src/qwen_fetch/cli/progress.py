@@ -115,6 +115,8 @@ class _Lines:
                 self.line(progress_line(event, rate))
         elif isinstance(event, Phase):
             self._meter = Meter()
+        elif isinstance(event, Retry) and event.failures > 3 and event.failures & (event.failures - 1):
+            pass  # the fourth, eighth, sixteenth … in a row: a night without network is not a thousand lines
         elif text := sentence(event):
             if isinstance(event, Waiting):
                 if text == self._waiting:

@@ -9,8 +9,11 @@ from qwen_fetch.base import catalogue
 from qwen_fetch.base.events import Note, Retry
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.shell import unset_variable
+from qwen_fetch.base.waiting import Aside
 from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.transfer.retry import pause
+from qwen_fetch.transport.look import LOOK_PERIOD, is_reachable
+from qwen_fetch.transport.source import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +49,7 @@ class Patience:
         Raises:
             Problem: It does not work.
         """
-        failures = 0
+        failures, began = 0, time.monotonic()
         while True:
             try:
                 return call()
@@ -58,11 +61,12 @@ class Patience:
                 failures += 1
                 if problem.exit_code is not ExitCode.NETWORK or problem.kind is catalogue.OFFLINE:
                     raise self._refusal(problem) from error
-                if failures >= self._settings.max_retries:
+                most, late = self._settings.max_retries, time.monotonic() - began >= self._settings.give_up_after
+                if late or (most is not None and failures >= most):
                     raise problem from error
                 wait = pause(failures)
                 self._emit(Retry("", 0, problem.what, wait, failures))
-                self._sleep(wait, problem.what)
+                self._sleep(wait, problem.what, error.where if isinstance(error, Failure) else "")
 
     def _without_token(self) -> None:
         """A public repo needs no token, and a stale one is refused: try once without."""
@@ -80,8 +84,21 @@ class Patience:
             catalogue.BAD_TOKEN, host=self._settings.host, source=source, repo_id=self._settings.repo_id, unset=unset
         )
 
-    def _sleep(self, seconds: float, reason: str) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+    def _sleep(self, seconds: float, reason: str, where: str) -> None:
+        """Wait, but no longer than until `where` can be reached again."""
+        began = time.monotonic()
+        look: Aside[bool] | None = None
+        while (left := began + seconds - time.monotonic()) > 0:
             self._alive(f"next try in {left:.0f} s ({reason})")
             time.sleep(min(0.1, left))
+            if look is None:
+                look = Aside(lambda: self._look(where)) if where else None
+            elif not look.is_running:
+                if look.wait():
+                    return
+                look = None
+
+    @staticmethod
+    def _look(where: str) -> bool:
+        time.sleep(LOOK_PERIOD)
+        return is_reachable(where)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "Decision", "Health", "Rule", "decide", "pause"]
 
 _FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 30.0
+_LONGEST_PAUSE = 60.0
 _LONGEST_ASKED_PAUSE = 300.0
 
 
@@ -30,10 +30,12 @@ class Rule:
 
     Attributes:
         again: Whether the same question can get another answer.
+        most: After how many tries in a row that cannot be expected any more; None: a night may pass.
         at_once: Whether the first repetition need not wait: the attempt itself was at fault.
     """
 
     again: bool = True
+    most: int | None = None
     at_once: bool = False
 
 
@@ -42,14 +44,14 @@ RULES = {
     FailureKind.STALLED: Rule(at_once=True),
     FailureKind.UNREACHABLE: Rule(),
     FailureKind.UNTRUSTED: Rule(again=False),
-    FailureKind.REFUSED: Rule(at_once=True),  # with a new URL
+    FailureKind.REFUSED: Rule(at_once=True, most=10),  # with a new URL
     FailureKind.DENIED: Rule(again=False),
     FailureKind.MISSING: Rule(again=False),
     FailureKind.THROTTLED: Rule(),
     FailureKind.SERVER: Rule(),
-    FailureKind.WRONG_RANGE: Rule(at_once=True),
-    FailureKind.WRONG_LENGTH: Rule(),
-    FailureKind.NO_RANGES: Rule(at_once=True),  # the whole rest in one piece
+    FailureKind.WRONG_RANGE: Rule(at_once=True, most=4),
+    FailureKind.WRONG_LENGTH: Rule(most=3),
+    FailureKind.NO_RANGES: Rule(at_once=True, most=4),  # the whole rest in one piece
     FailureKind.NOT_DATA: Rule(),
 }
 
@@ -69,7 +71,15 @@ class Decision:
     transport: Transport
 
 
-def decide(failure: Failure, used: Transport, allowed: Sequence[Transport], failures: int, most: int) -> Decision:
+def decide(
+    failure: Failure,
+    used: Transport,
+    allowed: Sequence[Transport],
+    failures: int,
+    most: int | None,
+    *,
+    late: bool = False,
+) -> Decision:
     """What to do after a failure.
 
     Args:
@@ -77,14 +87,16 @@ def decide(failure: Failure, used: Transport, allowed: Sequence[Transport], fail
         used: Over which transport.
         allowed: The transports that this file can use.
         failures: Tries in a row that brought no new byte to the disk, this one included; 0 if it did bring some.
-        most: After how many of these to give up.
+        most: After how many of these to give up; None: after as many as fit into the time.
+        late: Whether the time is up.
     """
     rule = RULES[failure.kind]
     other = next((transport for transport in allowed if transport != used), used)
     asked = None if failure.retry_after is None else min(failure.retry_after, _LONGEST_ASKED_PAUSE)
     if failures == 0:
         return Decision(give_up=False, wait=asked or 0, transport=used)  # it works, if not for long
-    if failures >= (most if rule.again else min(most, len(allowed))):
+    bounds = [most, rule.most, None if rule.again else len(allowed)]
+    if late or failures >= min((bound for bound in bounds if bound is not None), default=failures + 1):
         return Decision(give_up=True, wait=0, transport=used)
     if asked is not None:
         return Decision(give_up=False, wait=max(asked, pause(failures)), transport=other)

@@ -10,6 +10,7 @@ from qwen_fetch.diagnosis.translate import problem_of
 from qwen_fetch.transfer.retry import decide
 from qwen_fetch.transfer.run import Run, Stopping
 from qwen_fetch.transfer.windows import Pace, tapered
+from qwen_fetch.transport.look import LOOK_PERIOD, is_reachable
 from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class _Tally:
 
     def __init__(self, run: Run, job: Job) -> None:
         self.failures = 0
+        self.gained_at = time.monotonic()
         self._run = run
         self._is_large = job.file.is_large
         self._on_disk, self._all_on_disk, self._received = job.on_disk, self._all, job.received
@@ -35,9 +37,11 @@ class _Tally:
         self.failures += 1
         if job.on_disk > self._on_disk and gained:
             self.failures = 0
-        elif job.received > self._received:
+        elif job.received > self._received and (most := self._run.settings.max_retries) is not None:
             # Others got something: it must not be given up, but nor must this one ask without a pause.
-            self.failures = min(self.failures, max(1, self._run.settings.max_retries - 1))
+            self.failures = min(self.failures, max(1, most - 1))
+        if job.received > self._received:
+            self.gained_at = time.monotonic()
         if job.on_disk > self._on_disk:
             self._on_disk, self._all_on_disk = job.on_disk, self._all
         self._received = job.received
@@ -128,7 +132,7 @@ class Worker:
                     run.schedule.give_back(window)
                     return
                 tally.failed(window, window.position > position)
-                following = self._after(window, failure, transport, tally.failures)
+                following = self._after(window, failure, transport, tally)
                 if following is None:
                     run.schedule.give_back(window)
                     alone = failure.kind is FailureKind.MISSING  # that says nothing about the other files
@@ -186,7 +190,7 @@ class Worker:
             run.emit(Attempt(job.file.path, transport, before, window.position, round(took, 3), outcome))
         self._paces[transport].learn(window.position - before, time.perf_counter() - began, first_byte)
 
-    def _after(self, window: Window, failure: Failure, used: Transport, failures: int) -> Transport | None:
+    def _after(self, window: Window, failure: Failure, used: Transport, tally: _Tally) -> Transport | None:
         """What follows a failed attempt: the transport of the next one, or None when the window is given up."""
         run, job = self._run, window.job
         run.health.failed(used, time.monotonic())
@@ -194,7 +198,9 @@ class Worker:
         if failure.kind is FailureKind.NO_RANGES and used == "http":
             job.whole = True
             return None  # handed out again in one piece
-        decision = decide(failure, used, self._transports(job), failures, run.settings.max_retries)
+        failures = tally.failures
+        late = time.monotonic() - tally.gained_at >= run.settings.give_up_after
+        decision = decide(failure, used, self._transports(job), failures, run.settings.max_retries, late=late)
         if decision.give_up:
             problem = problem_of(failure, run.settings, path=job.file.path, tries=failures)
             run.schedule.failed(job, problem)
@@ -205,5 +211,8 @@ class Worker:
         else:
             run.emit(Retry(path, offset, failure.detail, decision.wait, failures))
         self.reason, self.resting_until = failure.detail, time.monotonic() + decision.wait
-        run.stopping.wait(decision.wait)
+        looks = failure.kind is FailureKind.UNREACHABLE
+        while (left := self.resting_until - time.monotonic()) > 0 and not run.stopping.wait(min(left, LOOK_PERIOD)):
+            if looks and left > LOOK_PERIOD and is_reachable(failure.where):
+                break  # the network is back: nobody waits out a pause that was made for a night
         return decision.transport

@@ -71,7 +71,8 @@ def fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> No
 def fail_to_connect(error: Exception, parts: SplitResult) -> NoReturn:
     """Raise what it means that there is no connection."""
     kind = FailureKind.UNTRUSTED if isinstance(error, ssl.SSLCertVerificationError) else FailureKind.UNREACHABLE
-    raise Failure(kind, f"{one_line(parts.hostname or '')}: {reason(error)}") from error
+    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    raise Failure(kind, f"{one_line(parts.hostname or '')}: {reason(error)}", where=where) from error
 
 
 def fail_in_a_circle(parts: SplitResult) -> NoReturn:

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["Addresses", "HttpSource"]
 
 _MAX_REDIRECTS = 5
+# After these the endpoint is asked again where the bytes are: its data host may have moved.
+_MOVED = {
+    FailureKind.REFUSED,
+    FailureKind.NOT_DATA,
+    FailureKind.WRONG_RANGE,
+    FailureKind.WRONG_LENGTH,
+    FailureKind.UNREACHABLE,
+    FailureKind.STALLED,
+}
 
 
 class Addresses:
@@ -109,7 +118,7 @@ class HttpSource:
         except Failure as failure:
             if self._connection.aborted:
                 raise Failure(FailureKind.STALLED, "ended from outside") from failure
-            if failure.kind in {FailureKind.REFUSED, FailureKind.NOT_DATA, FailureKind.WRONG_RANGE}:
+            if failure.kind in _MOVED:
                 self._addresses.forget(file)
             raise
 

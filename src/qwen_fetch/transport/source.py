@@ -62,14 +62,18 @@ class Failure(Exception):  # noqa: N818 - an outcome that is planned for, not an
         detail: The evidence in a few words, without secrets.
         retry_after: Seconds the server asks to wait, if it does.
         code: What the Hub calls it (`X-Error-Code`), if it was the Hub.
+        where: The origin that could not be reached, if it was that.
     """
 
-    def __init__(self, kind: FailureKind, detail: str, retry_after: float | None = None, *, code: str = "") -> None:
+    def __init__(
+        self, kind: FailureKind, detail: str, retry_after: float | None = None, *, code: str = "", where: str = ""
+    ) -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind = kind
         self.detail = detail
         self.retry_after = retry_after
         self.code = code
+        self.where = where
 
 
 class Source(Protocol):
