@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -473,3 +474,28 @@ def test_a_limit_on_the_size_of_files_is_seen_before_the_first_byte(
     assert ended.code == 8, ended
     assert "[file-too-large]" in ended.err
     assert hub.log.weight_bytes() == 0
+
+
+def test_a_hub_that_comes_back_is_noticed_before_the_pause_is_over(tool: Tool, small_repo: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    tool.endpoint = f"http://127.0.0.1:{port}"
+    process = tool.start("--progress", "json")
+    assert process.stderr is not None
+    waits = 0
+    for line in process.stderr:  # until the pauses are long
+        waits += '"event": "retry"' in line
+        if waits == 4:
+            break
+    with LocalHub(small_repo, port=port):
+        began = time.monotonic()
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert time.monotonic() - began < 3.9  # of a pause of four seconds or more, and the whole download
+    assert tool.tree_is(small_repo)
+
+
+def test_giving_up_is_by_time(tool: Tool) -> None:
+    ended = tool.run("--give-up-after", "1s")
+    assert ended.code == 4, ended
+    assert 1 < ended.seconds < 6
