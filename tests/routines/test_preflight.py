@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.mark.usefixtures("clean")
 def test_nothing_is_said_when_all_is_well(store: Store) -> None:
-    assert list(check_environment()) == []
+    assert list(check_environment("https://huggingface.co")) == []
     assert list(check_cache(store)) == []
     assert [path for path in store.repo.rglob("*") if path.is_file()] == []
     assert list(store.locks.iterdir()) == []
@@ -60,7 +60,7 @@ def test_nothing_is_said_when_all_is_well(store: Store) -> None:
 )
 def test_what_has_no_effect_is_said(clean: pytest.MonkeyPatch, variable: str, value: str, said: str) -> None:
     clean.setenv(variable, value)
-    (note,) = check_environment()
+    (note,) = check_environment("https://huggingface.co")
     assert variable in note
     assert said in note.replace("$env:SSL_CERT_FILE = '/ca.pem'", "SSL_CERT_FILE=/ca.pem")
 
@@ -69,15 +69,15 @@ def test_what_has_no_effect_is_said(clean: pytest.MonkeyPatch, variable: str, va
 def test_the_offline_switch_is_named(clean: pytest.MonkeyPatch, variable: str) -> None:
     clean.setenv(variable, "1")
     with pytest.raises(Problem, match=variable) as caught:
-        list(check_environment())
+        list(check_environment("https://huggingface.co"))
     assert caught.value.id == "offline-switch"
     clean.setenv(variable, "0")
-    assert list(check_environment()) == []
+    assert list(check_environment("https://huggingface.co")) == []
 
 
 def test_an_old_client_is_named(clean: pytest.MonkeyPatch) -> None:
     clean.setattr(preflight, "version", lambda name: {"huggingface_hub": "0.36.0"}.get(name, "9.0"))
-    (note,) = check_environment()
+    (note,) = check_environment("https://huggingface.co")
     assert "huggingface_hub 0.36.0 is older than 2.4" in note
 
 

@@ -17,7 +17,6 @@ from scripted import DATA, Reply, Scripted
 
 from qwen_fetch.base.files import RepoFile
 from qwen_fetch.base.integrity import Digest
-from qwen_fetch.transport.connection import shown
 from qwen_fetch.transport.endpoint import Endpoint
 from qwen_fetch.transport.source import Failure, FailureKind
 
@@ -75,19 +74,6 @@ def test_an_endpoint_that_serves_the_bytes_itself_needs_no_data_host(source: Htt
     _, failure = fetch(source, 0, 100)
     assert failure is not None
     assert failure.kind is K.DENIED
-
-
-@pytest.mark.parametrize(
-    ("url", "text"),
-    [
-        ("https://cdn.example/a/b?X-Amz-Signature=secret", "https://cdn.example/a/b"),
-        ("https://user:secret@cdn.example:8443/a", "https://cdn.example:8443/a"),
-        ("http://cdn.example/a#secret", "http://cdn.example/a"),
-        ("http://[::1]:80/a", "http://[::1]:80/a"),
-    ],
-)
-def test_a_url_is_shown_without_what_is_secret(url: str, text: str) -> None:
-    assert shown(url) == text
 
 
 # --- TLS
@@ -213,22 +199,6 @@ def proxy() -> Iterator[Proxy]:
     # The length is no part of an answer to CONNECT, but clients have to bear it.
     with Proxy(always=Reply("200 Connection established")) as server:
         yield server
-
-
-def test_the_proxy_of_the_environment_is_used_for_both_hosts(
-    source: HttpSource, data: Scripted, endpoint: Scripted, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HTTP_PROXY", f"http://me:p%40ss@127.0.0.1:{proxy.port}")
-    monkeypatch.delenv("REQUEST_METHOD", raising=False)
-    data.replies.append(part(0, 100))
-    assert fetch(source, 0, 100) == (DATA[:100], None)
-    assert [asked.line.split()[:2] for asked in proxy.asked] == [
-        ["CONNECT", f"127.0.0.1:{endpoint.port}"],
-        ["CONNECT", f"127.0.0.1:{data.port}"],
-    ]
-    assert {asked.headers["proxy-authorization"] for asked in proxy.asked} == {"Basic bWU6cEBzcw=="}
-    assert not any("authorization" in asked.headers for asked in proxy.asked)  # the token is not the proxy's business
-    assert not any("proxy-authorization" in asked.headers for asked in data.asked)
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1", "127.0.0.1:{0},127.0.0.1:{1}", "*"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
@@ -135,7 +137,10 @@ class Settings:
     @property
     def is_exposed(self) -> bool:
         """Whether what is sent to the Hub can be read on the way: plain http to another machine."""
-        return self.hub_endpoint.startswith("http:") and self.host not in {"localhost", "127.0.0.1", "::1"}
+        with suppress(ValueError):
+            if ip_address(self.host).is_loopback:
+                return False
+        return self.hub_endpoint.startswith("http:") and self.host != "localhost"
 
     @property
     def host(self) -> str:

@@ -19,7 +19,8 @@ from urllib.parse import urljoin, urlsplit
 from qwen_fetch.base.door import one_line
 from qwen_fetch.base.waiting import Aside, call_with_ticks, within
 from qwen_fetch.diagnosis.certificates import issuer_of
-from qwen_fetch.transport.connection import HEADERS, Connection, connect, proxy_for, shown
+from qwen_fetch.transport.connection import HEADERS, Connection, connect
+from qwen_fetch.transport.proxy import proxy_for
 from qwen_fetch.transport.source import Failure
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def probe(settings: Settings, path: str = "", bound: float = LOOK) -> Findings:
     proxy = proxy_for(urlsplit(url))
     reach = Aside(lambda: _reach(url, bound, via_proxy=bool(proxy)))
     api = Aside(lambda: _ask(url, bound))
-    via = Aside(lambda: _connect(*_address(proxy), bound)) if proxy else None
+    via = Aside(lambda: _connect(proxy.host, proxy.port, bound)) if proxy else None
     redirect = _ask(file_url, bound, "HEAD") if path else None
     data = answer = None
     if redirect and (location := redirect.location):
@@ -116,7 +117,7 @@ def probe(settings: Settings, path: str = "", bound: float = LOOK) -> Findings:
         has_route=_has_route(),
         # Other names are asked for only when there is a reason to.
         neutral_name=_look_up(_NEUTRAL_NAME, bound)[0] if endpoint.name != "ok" else "",
-        proxy=shown(proxy) if proxy else "",
+        proxy=str(proxy or ""),
         proxy_reach=via.wait() if via else "",
         endpoint=endpoint,
         api=api.wait(),
@@ -229,8 +230,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return one_line(str(error)) or type(error).__name__
-
-
-def _address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or 80

@@ -151,7 +151,7 @@ class Download:
         Returns:
             What the Hub lists, the plan for what is left, and the bytes taken over, by path.
         """
-        for note in check_environment():
+        for note in check_environment(self.settings.hub_endpoint):
             self._emit(Note(note))
         before = self.store.commit_of(self.settings.revision)
         listed, plan = self.plan(keep=True)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
@@ -19,6 +20,7 @@ from qwen_fetch.base.shell import offline_switch, set_variable, unset_variable
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache import disk
 from qwen_fetch.cache.locks import locks_hold
+from qwen_fetch.transport.proxy import proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +36,17 @@ _CA_IGNORED = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _OLDEST = {"huggingface_hub": (2, 4)}
 
 
-def check_environment() -> Iterator[str]:
+def check_environment(endpoint: str) -> Iterator[str]:
     """What the environment says that has no effect, or another one than its owner may think.
 
+    Args:
+        endpoint: The Hub's address.
+
     Raises:
-        Problem: (offline-switch) the network is switched off for every Hub client.
+        Problem: (offline-switch) the network is switched off for every Hub client; (usage) what is named as a proxy
+            cannot be one.
     """
+    proxy_for(urlsplit(endpoint))
     if variable := offline_switch():
         raise Problem(catalogue.OFFLINE, variable=variable, unset=unset_variable(variable))
     ignored = next((name for name in _CA_IGNORED if os.environ.get(name)), "")

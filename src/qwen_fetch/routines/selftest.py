@@ -139,13 +139,14 @@ class _Bench:
         """Start the command and kill it when a third of the bytes are served; returns the bytes served."""
         with self.start(home, hub.endpoint, *arguments) as process:
             until = time.monotonic() + _PATIENCE
-            while hub.log.weight_bytes() < self.size / 3:
-                self._tick()
-                if process.poll() is not None or time.monotonic() > until:
-                    process.kill()
-                    raise _Failed("it could not be killed in the middle")
-                time.sleep(0.02)
-            process.kill()
+            try:
+                while hub.log.weight_bytes() < self.size / 3:
+                    self._tick()
+                    if process.poll() is not None or time.monotonic() > until:
+                        raise _Failed("it could not be killed in the middle")
+                    time.sleep(0.02)
+            finally:
+                process.kill()
             process.communicate()
         return hub.log.weight_bytes()
 

@@ -10,21 +10,20 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from base64 import b64encode
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import SplitResult, urlsplit
 
 from qwen_fetch.base.version import __version__
 from qwen_fetch.transport.answers import fail_to_connect, reason
+from qwen_fetch.transport.proxy import Asking, proxy_for, through
 from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["HEADERS", "Connection", "connect", "origin", "proxy_for", "shown", "target"]
+__all__ = ["HEADERS", "Connection", "connect", "origin", "target"]
 
 HEADERS = {"User-Agent": f"qwen-fetch/{__version__}", "Accept-Encoding": "identity"}
 """What every request says."""
@@ -151,12 +150,6 @@ class Connection:
             fail_to_connect(error, parts)
 
 
-def shown(url: str) -> str:
-    """A URL as it may be shown: without its query (where signatures are) and without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
 def connect(url: SplitResult, timeout: float) -> HTTPConnection:
     """A connection for a URL, opened through the proxy that the environment names for it.
 
@@ -166,32 +159,23 @@ def connect(url: SplitResult, timeout: float) -> HTTPConnection:
     """
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise ValueError(f"not an HTTP address: {url.scheme}://{url.hostname}")
-    host, port, secure = url.hostname, url.port, url.scheme == "https"
-    proxy = urlsplit(proxy_for(url))
-    via_host, via_port = (proxy.hostname, proxy.port or 80) if proxy.hostname else (host, port)
-    connection = (
-        HTTPSConnection(via_host, via_port, timeout=timeout, context=_tls())
-        if secure
-        else HTTPConnection(via_host, via_port, timeout=timeout)
-    )
-    if proxy.hostname:
-        login = {}
-        if proxy.username:
-            words = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-            login["Proxy-Authorization"] = f"Basic {b64encode(words.encode()).decode()}"
-        connection.set_tunnel(host, port, headers=login)
-    connection.connect()
+    host, port = url.hostname, url.port or {"http": 80, "https": 443}[url.scheme]
+    proxy = proxy_for(url)
+    connection: HTTPConnection
+    if proxy is not None and url.scheme == "http" and not proxy.scheme.startswith("socks"):
+        connection = Asking(proxy, host, port, timeout, _tls)
+        connection.connect()
+        return connection
+    if url.scheme == "https":
+        connection = HTTPSConnection(host, port, timeout=timeout, context=_tls())
+    else:
+        connection = HTTPConnection(host, port, timeout=timeout)
+    if proxy is None:
+        connection.connect()
+        return connection
+    line = through(proxy, host, port, timeout, _tls)
+    connection.sock = _tls().wrap_socket(line, server_hostname=host) if url.scheme == "https" else line
     return connection
-
-
-def proxy_for(url: SplitResult) -> str:
-    """The proxy that the environment names for a URL, as a URL; empty for none."""
-    host = url.hostname or ""
-    # NO_PROXY may name a host, or a host and a port.
-    if proxy_bypass(host) or proxy_bypass(f"{host}:{_port(url)}"):
-        return ""
-    proxy = getproxies().get(url.scheme, "")
-    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
 def origin(parts: SplitResult) -> str:

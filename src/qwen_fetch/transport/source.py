@@ -8,6 +8,8 @@ what fails is a `Failure`.
     reconstruction.py    the store's answer where the range lies in it, and
     chunks.py            the store's format
     endpoint.py        the Hub, asked for both
+    proxy.py           the way through a proxy
+    look.py            whether a host can be reached again
     connection.py      one connection that is kept, and can be ended from outside
     answers.py         what an answer or an error means
     choice.py          which of the two a run has
