@@ -127,5 +127,5 @@ def test_killed_again_and_again(tool: Tool, open_hub: OpenHub, many: Path) -> No
     assert kills >= 2
     assert tool.tree_is(many)
     sent = sum(request.bytes_sent for request in hub.log.requests("resolve"))
-    # A kill loses what was on the way, and what waited in memory for its turn: a window for each but the first connection.
+    # A kill loses what was on the way, and what waited in memory: a window for each connection but the first.
     assert sent - total(many) < kills * 3 * MIN_WINDOW
