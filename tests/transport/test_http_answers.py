@@ -46,11 +46,44 @@ TABLE = [
     pytest.param(
         (100, 300),
         [Reply("206 Partial Content", DATA[100:300])],
+        (100, 300),
+        None,
+        ["100-299"],
+        id="no range said, and the length is right",
+    ),
+    pytest.param(
+        (100, 300),
+        [Reply("206 Partial Content", DATA[100:299])],
         (100, 100),
         K.WRONG_RANGE,
         ["100-299"],
-        id="no range said",
+        id="no range said, and another length",
     ),
+    pytest.param(
+        (100, 300),
+        [part(100, 300, stated="Bytes 100-299/1000")],
+        (100, 300),
+        None,
+        ["100-299"],
+        id="in capitals",
+    ),
+    pytest.param(
+        (600, 1000),
+        [Reply("200 OK\nTransfer-Encoding: chunked", b"3e8\r\n" + DATA + b"\r\n0\r\n\r\n")],
+        (600, 1000),
+        None,
+        ["600-999"],
+        id="the whole, of unknown length",
+    ),
+    pytest.param(
+        (0, 1000),
+        [Reply("206 Partial Content\nContent-Range: bytes 0-999/1000\nContent-Encoding: gzip", DATA)],
+        (0, 0),
+        K.ENCODED,
+        ["0-999"],
+        id="packed",
+    ),
+    pytest.param((0, 1000), [Reply("501 Not Implemented")], (0, 0), K.NO_RANGES, ["0-999"], id="ranges are not known"),
     pytest.param(
         (100, 300), [part(100, 300, stated="chars 1-2/3")], (100, 100), K.WRONG_RANGE, ["100-299"], id="nonsense said"
     ),
@@ -62,9 +95,7 @@ TABLE = [
     pytest.param(
         (0, 1000), [Reply("200 OK", DATA[:999])], (0, 0), K.WRONG_LENGTH, ["0-999"], id="the whole, too short"
     ),
-    pytest.param(
-        (0, 1000), [Reply("416 Range Not Satisfiable")], (0, 0), K.WRONG_LENGTH, ["0-999"], id="no such range"
-    ),
+    pytest.param((0, 1000), [Reply("416 Range Not Satisfiable")], (0, 0), K.NO_RANGES, ["0-999"], id="no such range"),
     pytest.param((0, 100), [Reply("403 Forbidden")], (0, 0), K.REFUSED, ["0-99"], id="an expired URL"),
     pytest.param((0, 100), [Reply("404 Not Found")], (0, 0), K.REFUSED, ["0-99"], id="a URL that leads nowhere"),
     pytest.param((0, 100), [Reply("429 Too Many Requests")], (0, 0), K.THROTTLED, ["0-99"], id="too many requests"),

@@ -73,6 +73,7 @@ _KIND_OF_FAILURE = {
     FailureKind.WRONG_RANGE: catalogue.NOT_THE_FILE,
     FailureKind.WRONG_LENGTH: catalogue.NOT_THE_FILE,
     FailureKind.NO_RANGES: catalogue.NOT_THE_FILE,
+    FailureKind.ENCODED: catalogue.NOT_THE_FILE,
     FailureKind.NOT_DATA: catalogue.NOT_THE_FILE,
     FailureKind.CUT: catalogue.NO_PROGRESS,
     FailureKind.STALLED: catalogue.NO_PROGRESS,

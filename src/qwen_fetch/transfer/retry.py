@@ -52,6 +52,7 @@ RULES = {
     FailureKind.WRONG_RANGE: Rule(at_once=True, most=4),
     FailureKind.WRONG_LENGTH: Rule(most=3),
     FailureKind.NO_RANGES: Rule(at_once=True, most=4),  # the whole rest in one piece
+    FailureKind.ENCODED: Rule(again=False),
     FailureKind.NOT_DATA: Rule(),
 }
 

@@ -44,6 +44,7 @@ class Addresses:
         self.endpoint = endpoint
         self._base = f"{endpoint.address}/{repo_id}/resolve/{commit}/"
         self._known: dict[str, str] = {}
+        self.without_ranges: set[str] = set()  # hosts that refuse to send a part
         self._lock = threading.Lock()
 
     def of(self, file: RepoFile) -> str:
@@ -57,10 +58,18 @@ class Addresses:
         if known is None:
             known = self._base + quote(file.path)
             if file.is_large:  # the others the endpoint has itself: to ask where would take as long as to ask for them
-                known, _ = self.endpoint.ask("HEAD", known)
+                known = self._asked(known)
             with self._lock:
                 self._known[file.path] = known
         return known
+
+    def _asked(self, url: str) -> str:
+        try:
+            return self.endpoint.ask("HEAD", url)[0]
+        except Failure as failure:
+            if failure.kind is not FailureKind.SERVER:
+                raise
+            return url  # a mirror that refuses HEAD sends a GET on as well
 
     def moved(self, file: RepoFile, url: str, location: str) -> None:
         """The file is at `location`, says who was asked at `url`.
@@ -104,12 +113,16 @@ class HttpSource:
             for _ in range(_MAX_REDIRECTS):
                 url = self._addresses.of(file)
                 headers = self._addresses.endpoint.headers(url)
-                if file.is_large or end - start < file.size:
+                host = urlsplit(url).netloc
+                asks_part = (file.is_large or end - start < file.size) and host not in self._addresses.without_ranges
+                if asks_part:
                     headers["Range"] = f"bytes={start}-{end - 1}"
                 with self._connection.get(url, headers) as response:
                     if 300 <= response.status < 400:
                         self._addresses.moved(file, url, response.headers.get("Location", ""))
                         continue
+                    if asks_part:
+                        self._check_part(response, host)
                     skip = self._check(response, url, file, start, end)
                     yield from self._read(response, skip, end - start)
                     return
@@ -130,12 +143,18 @@ class HttpSource:
         """See `Source.close`."""
         self._connection.close()
 
+    def _check_part(self, response: HTTPResponse, host: str) -> None:
+        """Whether the host answers when it is asked for a part; if not, it is asked for the whole from now on."""
+        if response.status in {416, 501}:
+            self._addresses.without_ranges.add(host)
+            raise Failure(FailureKind.NO_RANGES, f"{host} refuses to send a part of it")
+
     def _check(self, response: HTTPResponse, url: str, file: RepoFile, start: int, end: int) -> int:
         """Whether the answer is the range that was asked for; returns how many bytes of it to skip."""
         parts = urlsplit(url)
         check_data(response, parts, file.path, at_endpoint=self._addresses.endpoint.owns(url))
         if response.status == 200:
-            if response.length != file.size:
+            if response.length not in {file.size, None}:
                 raise Failure(
                     FailureKind.WRONG_LENGTH,
                     f"{parts.hostname} has {response.length} bytes, {file.size} are listed",

@@ -53,6 +53,7 @@ class FailureKind(StrEnum):
     WRONG_RANGE = "wrong-range"  # other bytes than those asked for
     WRONG_LENGTH = "wrong-length"  # the file is not as long as listed
     NO_RANGES = "no-ranges"  # the whole file instead of the range
+    ENCODED = "encoded"  # packed, though that was not asked for
     NOT_DATA = "not-data"  # a page instead of bytes
 
 
