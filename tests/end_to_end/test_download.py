@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from workbench import FULL_SCALE, REPO, TOOL, OpenHub, Tool
+from workbench import FULL_SCALE, KILL, KILLED, REPO, TOOL, OpenHub, Tool
 
 from qwen_fetch.localhub.faults import Fault, Faults
 
@@ -85,8 +85,8 @@ def test_a_kill_costs_no_more_than_a_second_of_the_line(
     hub = open_hub(line_rate=rate)
     connect(tool, hub)
     kills, transport = 0, first
-    while (ended := tool.run("--transport", transport, stop_after=period, stop_with=signal.SIGKILL)).code:
-        assert ended.code == -signal.SIGKILL, ended
+    while (ended := tool.run("--transport", transport, stop_after=period, stop_with=KILL)).code:
+        assert ended.code == KILLED, ended
         kills += 1
         transport = rest
         assert kills < 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ def test_status_of_nothing(tool: Tool) -> None:
     assert not tool.home.exists()
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="permissions do not bind this user")
 @pytest.mark.parametrize("mode", ["--status-only", "--cleanup"])
 def test_a_cache_that_cannot_be_read_is_a_clear_error(complete: Tool, mode: str) -> None:
     complete.blobs.chmod(0)

@@ -32,7 +32,8 @@ def link_folder(place: Path, outside: Path) -> None:
 
 
 def pipe(place: Path, _: Path) -> None:
-    os.mkfifo(place)
+    if sys.platform != "win32":
+        os.mkfifo(place)
 
 
 def second_name(place: Path, outside: Path) -> None:

@@ -9,12 +9,11 @@ import json
 import os
 import re
 import shutil
-import signal
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from workbench import BIG, FIX, OTHER, REPO, SHARD, Bench, Ended, OpenHub, Tool, big_repo
+from workbench import BIG, FIX, KILL, KILLED, OTHER, REPO, SHARD, Bench, Ended, OpenHub, Tool, big_repo
 
 from qwen_fetch.transfer.windows import MAX_WINDOW
 
@@ -266,8 +265,8 @@ def test_it_can_be_stopped_and_run_again(whole: Bench) -> None:
     for damage in (truncated, orphans, no_trees):
         damage(whole)
     whole.hub.line_rate = 400_000
-    stopped = whole.tool.run(command=[sys.executable, str(FIX)], stop_after=2.0, stop_with=signal.SIGKILL)
-    assert stopped.code == -signal.SIGKILL
+    stopped = whole.tool.run(command=[sys.executable, str(FIX)], stop_after=2.0, stop_with=KILL)
+    assert stopped.code == KILLED
     whole.hub.line_rate = None
     assert whole.fix().code == 0
     whole.check()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from workbench import KILL, KILLED
 
 from qwen_fetch.localhub.content import pseudo_random
 from qwen_fetch.localhub.faults import Fault
@@ -120,8 +120,8 @@ def test_killed_again_and_again(tool: Tool, open_hub: OpenHub, many: Path) -> No
     hub.faults.add(Fault("resolve", delay=0.02))
     tool.endpoint = hub.endpoint
     kills = 0
-    while (ended := tool.run(stop_after=1.5, stop_with=signal.SIGKILL)).code:
-        assert ended.code == -signal.SIGKILL, ended
+    while (ended := tool.run(stop_after=1.5, stop_with=KILL)).code:
+        assert ended.code == KILLED, ended
         kills += 1
         assert kills < 12
     assert kills >= 2

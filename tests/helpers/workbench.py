@@ -29,6 +29,9 @@ FIX = ROOT / "tools" / "fix_download.py"
 FULL_SCALE = 0.026  # of 57.7 GB: 1.5 GB
 
 
+KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # for `Popen.send_signal` on Windows that is TerminateProcess
+KILLED = 1 if os.name == "nt" else -KILL  # the exit code then
+
 OpenHub = Callable[..., LocalHub]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING
@@ -60,7 +61,7 @@ def record(repo: Path, folder: Path, repo_id: str) -> Site:
         ]
     config, log = folder / "nginx.conf", folder / "requests.log"
     text = _CONFIG.format(
-        user=f"user {getpass.getuser()};" if os.geteuid() == 0 else "",
+        user=f"user {getpass.getuser()};" if sys.platform != "win32" and os.geteuid() == 0 else "",
         folder=folder,
         log=log,
         api_port=api_port,

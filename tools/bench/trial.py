@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -140,7 +141,8 @@ def clean_room(work: Path) -> Iterator[Path]:
     folder = work / "room"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    os.sync()
+    if sys.platform != "win32":
+        os.sync()
     try:
         yield folder
     finally:

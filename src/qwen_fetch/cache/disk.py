@@ -322,18 +322,18 @@ def _is_only_ours(path: Path) -> bool:
 
 def clone(source: Path, target: Path) -> bool:
     """Make `target` a copy that shares its blocks with `source` until either changes (btrfs, XFS, bcachefs)."""
-    if sys.platform != "linux":
-        return False
-    import fcntl  # noqa: PLC0415 - not there on Windows
+    if sys.platform == "linux":
+        import fcntl  # noqa: PLC0415 - not there on Windows
 
-    try:
-        with source.open("rb") as old, target.open("xb") as new:
-            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-    except OSError:  # another file system, or one that cannot
-        with suppress(OSError):
-            target.unlink()
-        return False
-    return True
+        try:
+            with source.open("rb") as old, target.open("xb") as new:
+                fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+        except OSError:  # another file system, or one that cannot
+            with suppress(OSError):
+                target.unlink()
+        else:
+            return True
+    return False
 
 
 def first_hole(descriptor: int, size: int) -> int:
@@ -360,7 +360,7 @@ def file_size_limit(folder: Path, size: int) -> str:
     """Why a file of `size` bytes cannot be stored in `folder`, in words; empty where nothing is known against it."""
     if size > _FAT_LIMIT and _file_system(folder) in _FAT:
         return "It is FAT32, which ends at 4 GiB a file."
-    with suppress(ImportError):
+    if sys.platform != "win32":
         import resource  # noqa: PLC0415 - not on Windows
 
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
@@ -392,14 +392,13 @@ def is_running(process: int) -> bool | None:
 
 def lock_holder(path: Path) -> int | None:
     """The process that holds a flock on `path`, where the kernel tells (Linux)."""
-    try:
-        status = path.stat()
-        with open("/proc/locks", encoding="ascii") as table:  # noqa: PTH123 - no path to compute with
-            rows = [line.split() for line in table]
-    except OSError:
-        return None
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    return next((int(row[4]) for row in rows if len(row) > 5 and row[5] == device), None)
+    if sys.platform == "linux":
+        with suppress(OSError):
+            status = path.stat()
+            rows = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
+            device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+            return next((int(row[4]) for row in rows if len(row) > 5 and row[5] == device), None)
+    return None
 
 
 def _file_system(folder: Path) -> str:

@@ -128,11 +128,12 @@ def peak_ram() -> int:
     if sys.platform == "win32":
         import psutil  # noqa: PLC0415 - comes with accelerate
 
-        return psutil.Process().memory_info().peak_wset
-    import resource  # noqa: PLC0415 - not on Windows
+        return int(psutil.Process().memory_info().peak_wset)
+    else:  # noqa: RET505 - mypy takes no return for the end of what other systems see
+        import resource  # noqa: PLC0415 - not on Windows
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _system_ram() -> int:
@@ -143,8 +144,9 @@ def _system_ram() -> int:
     with suppress(OSError, StopIteration, IndexError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
-    with suppress(AttributeError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if sys.platform != "win32":
+        with suppress(ValueError):
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return 0
 
 

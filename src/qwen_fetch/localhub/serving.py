@@ -175,7 +175,7 @@ class Handler(BaseHTTPRequestHandler):
         """Send `limit` bytes. Rates are looked up for every piece: they may change at any time."""
         slow = Pacer()
         buffer = memoryview(b"")
-        raw = reply.body.raw() if hasattr(os, "sendfile") else None
+        raw = reply.body.raw()
         sent = 0
         while sent < limit:
             if self.site.closing.is_set():
@@ -184,7 +184,7 @@ class Handler(BaseHTTPRequestHandler):
             if request.kind in DATA_KINDS:
                 lanes += [(self.site.line, self.site.line_rate), (self._pacer, self.site.connection_rate)]
             rates = [(pacer, rate) for pacer, rate in lanes if rate]
-            if raw is not None and not rates:
+            if sys.platform != "win32" and raw is not None and not rates:  # where there is sendfile
                 count = min(limit - sent, _SENDFILE)
                 self._count(request, count)
                 done = os.sendfile(self.connection.fileno(), raw.fileno(), reply.start + sent, count)
@@ -239,15 +239,15 @@ class Handler(BaseHTTPRequestHandler):
 
 def _drain(connection: socket.socket) -> None:
     """Wait until the client's machine has what was sent: a reset throws the rest away."""
-    if sys.platform != "linux":
-        time.sleep(0.05)
-        return
-    import fcntl  # noqa: PLC0415  (not everywhere)
-    import termios  # noqa: PLC0415
+    if sys.platform == "linux":
+        import fcntl  # noqa: PLC0415  (not everywhere)
+        import termios  # noqa: PLC0415
 
-    until = time.monotonic() + _DRAIN
-    while time.monotonic() < until:
-        unsent = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4)
-        if not int.from_bytes(unsent, sys.byteorder):
-            return
-        time.sleep(0.001)
+        until = time.monotonic() + _DRAIN
+        while time.monotonic() < until:
+            unsent = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+            if not int.from_bytes(unsent, sys.byteorder):
+                return
+            time.sleep(0.001)
+    else:
+        time.sleep(0.05)
