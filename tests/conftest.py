@@ -28,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="size of the made-up repo as a share of the real 57.7 GB; 0.026 is 1.5 GB (default: %(default)s)",
     )
     parser.addoption("--matrix", type=Path, help="write the results of the fault matrix to this Markdown file")
+    parser.addoption("--draw", action="store_true", help="write the frames of the screen anew")
     parser.addoption("--table", type=Path, help="write what the repair of each kind of damage showed, as Markdown")
 
 

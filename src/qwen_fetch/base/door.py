@@ -12,13 +12,14 @@ import sys
 import unicodedata
 from base64 import b64encode
 from contextlib import suppress
+from threading import RLock
 from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["clean", "keep_secret", "one_line", "say"]
+__all__ = ["clean", "draw", "drawing", "keep_secret", "one_line", "say", "while_drawn"]
 
 _HIDDEN = "…"
 _SHORTEST = 4  # characters of a secret that is looked for by itself: shorter ones are part of many words
@@ -36,6 +37,9 @@ _TOKEN = re.compile(r"\bhf_\w{6,}")
 _INVISIBLE = {0x061C, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 
 _secrets: set[str] = set()
+
+drawing = RLock()  # held by who writes to a terminal
+_erase: list[Callable[[], None]] = []
 
 
 def keep_secret(text: str | None) -> None:
@@ -71,11 +75,27 @@ def say(text: str = "", *, file: TextIO | None = None, end: str = "\n") -> None:
     stream = sys.stdout if file is None else file
     if stream is None:  # a program without a console has none
         return
-    text = clean(text)
+    with drawing:
+        if _erase and stream.isatty():
+            _erase[-1]()
+        draw(clean(text) + end, stream)
+
+
+def while_drawn(erase: Callable[[], None] | None) -> None:
+    """Something is drawn on the terminal from now on, and `erase` makes room for what is said; None: no longer."""
+    _erase[:] = [erase] if erase else []
+
+
+def draw(text: str, stream: TextIO) -> None:
+    """Write what a terminal is to obey: codes of our own around texts that are `clean`.
+
+    Raises:
+        OSError: It cannot be written to.
+    """
     try:
-        stream.write(text + end)
+        stream.write(text)
     except UnicodeEncodeError as error:
-        stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding) + end)
+        stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
     stream.flush()
 
 

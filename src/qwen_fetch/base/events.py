@@ -70,6 +70,8 @@ class Progress:
         total: Bytes in all.
         files: The files in flight.
         waiting: What everybody is waiting for, if nothing moves; else empty.
+        reason: Why, in fewer words, where it is a fault.
+        next_try: Seconds until somebody tries again, where that is known.
     """
 
     phase: str
@@ -77,6 +79,8 @@ class Progress:
     total: int
     files: tuple[FileProgress, ...] = ()
     waiting: str = ""
+    reason: str = ""
+    next_try: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def attended(
     from qwen_fetch.diagnosis.translate import problem_of  # noqa: PLC0415 - the other modes are to start in no time
 
     stop = _Stop()
-    display = Display("off" if arguments.quiet else arguments.progress)
+    display = Display("off" if arguments.quiet else arguments.progress, verbose=arguments.verbose)
     journal = _journal(getattr(arguments, "log", None))
 
     def emit(event: Event) -> None:

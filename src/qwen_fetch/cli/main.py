@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.door import one_line, say
 from qwen_fetch.base.events import Phase
 from qwen_fetch.base.problem import ExitCode, Problem
-from qwen_fetch.base.units import size_text, time_text
+from qwen_fetch.base.units import size_text
 from qwen_fetch.cli.boundary import attended, command, print_json
 from qwen_fetch.cli.options import check, make_parser, settings_of
 
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
 
-    from qwen_fetch.base.events import Listener
+    from qwen_fetch.base.events import Event, Listener
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Leftover, LeftoverKind
-    from qwen_fetch.routines.report import Report
 
 __all__ = ["main"]
 
@@ -62,9 +62,18 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener, tick: Callable[[], None]) -> int:
+    from qwen_fetch.cli.summary import next_lines, summary_lines  # noqa: PLC0415
+    from qwen_fetch.cli.tally import Tally  # noqa: PLC0415
+    from qwen_fetch.cli.terminal import Terminal  # noqa: PLC0415
     from qwen_fetch.routines.download import Download  # noqa: PLC0415
 
-    job = Download(settings, emit, tick, resume=not arguments.no_resume, force=arguments.force)
+    tally = Tally()
+
+    def count(event: Event) -> None:
+        tally.take(event, time.monotonic())
+        emit(event)
+
+    job = Download(settings, count, tick, resume=not arguments.no_resume, force=arguments.force)
     if arguments.dry_run:
         from qwen_fetch.routines.report import make_report  # noqa: PLC0415
 
@@ -82,20 +91,15 @@ def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener,
     emit(Phase("done"))
     if arguments.json:
         print_json(result.as_json())
-    else:
-        say(result.snapshot_path)
-        if not arguments.quiet:
-            _say_done(result.report, result.bytes_fetched, result.seconds)
+        return ExitCode.DONE
+    told = not arguments.quiet and arguments.progress != "json"
+    terminal = Terminal.of(sys.stderr)
+    if told:
+        terminal.say("\n".join(summary_lines(result, tally)), "green")
+    say(result.snapshot_path)
+    if told:
+        say("\n".join(next_lines(result, settings.command("--check-load"))), file=sys.stderr)
     return ExitCode.DONE
-
-
-def _say_done(report: Report, fetched: int, seconds: float) -> None:
-    how = f"{size_text(fetched)} fetched in {time_text(seconds)}" if fetched else "nothing had to be fetched"
-    say(
-        f"Done: {len(report.files)} files, {size_text(report.bytes_total)}, all here; {how}.\n"
-        f"Load it with from_pretrained({report.repo_id!r}, local_files_only=True).",
-        file=sys.stderr,
-    )
 
 
 def _check_load(settings: Settings, arguments: argparse.Namespace, emit: Listener, tick: Callable[[], None]) -> int:

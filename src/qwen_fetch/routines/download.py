@@ -259,6 +259,6 @@ class Download:
         self._phase = phase
         self._emit(Phase(phase))
 
-    def _alive(self, waiting: str = "") -> None:
-        self._emit(Progress(self._phase, 0, 0, waiting=waiting))
+    def _alive(self, waiting: str = "", reason: str = "", next_try: float | None = None) -> None:
+        self._emit(Progress(self._phase, 0, 0, (), waiting, reason, next_try))
         self._tick()

@@ -34,10 +34,11 @@ class Patience:
         settings: After how many tries to give up.
         hub: Who is asked, and with which token.
         emit: Told of each try that failed.
-        alive: Called several times a second with what is waited for; what it raises ends the wait.
+        alive: Called several times a second with what is waited for, why, and for how many seconds; what it raises
+            ends the wait.
     """
 
-    def __init__(self, settings: Settings, hub: Hub, emit: Listener, alive: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, hub: Hub, emit: Listener, alive: Callable[[str, str, float], None]) -> None:
         self._settings = settings
         self._hub = hub
         self._emit = emit
@@ -89,7 +90,7 @@ class Patience:
         began = time.monotonic()
         look: Aside[bool] | None = None
         while (left := began + seconds - time.monotonic()) > 0:
-            self._alive(f"next try in {left:.0f} s ({reason})")
+            self._alive(f"next try in {left:.0f} s ({reason})", reason, left)
             time.sleep(min(0.1, left))
             if look is None:
                 look = Aside(lambda: self._look(where)) if where else None

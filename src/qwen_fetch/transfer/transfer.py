@@ -131,14 +131,15 @@ class Transfer:
                 self.schedule.bytes_on_disk,
                 self.schedule.bytes_total,
                 flying or tuple(FileProgress(job.file.path, job.hashed, job.file.size) for job in checking),
-                self._waiting(time.monotonic()),
+                *self._waiting(time.monotonic()),
             )
         )
 
-    def _waiting(self, now: float) -> str:
-        """What everybody is waiting for, if nobody is fetching."""
+    def _waiting(self, now: float) -> tuple[str, str, float | None]:
+        """What everybody is waiting for, if nobody is fetching; why, and for how many seconds."""
         resting = [worker for worker in self._workers if worker.resting_until > now]
         if not resting or any(worker.is_fetching for worker in self._workers):
-            return ""
+            return "", "", None
         first = min(resting, key=lambda worker: worker.resting_until)
-        return f"waiting for the network, next try in {first.resting_until - now:.0f} s ({first.reason})"
+        left = first.resting_until - now
+        return f"waiting for the network, next try in {left:.0f} s ({first.reason})", first.reason, left
