@@ -33,7 +33,7 @@ def test_nothing_is_wrong(tool: Tool, open_hub: OpenHub, small_repo: Path) -> No
     assert seen["endpoint answer"] == "status 200"
     assert seen["data answer"] == "status 206"
     assert seen["data host"] == "localhost: ok"
-    assert seen["token"] == "yes"
+    assert seen["token"] == "yes, from --token"
     assert ended.out.endswith("Nothing is wrong on the way.\n")
     assert "hf_secret" not in str(ended)
     assert "Signature" not in str(ended)

@@ -235,7 +235,13 @@ AT_THE_DOOR = [
         environment={"TRANSFORMERS_OFFLINE": "1"},
     ),
     Row("the proxy is down", (), 4, "proxy", arguments=FEW, environment={"HTTP_PROXY": "http://127.0.0.1:9"}),
-    Row("REQUESTS_CA_BUNDLE has no effect", said="SSL_CERT_FILE", environment={"REQUESTS_CA_BUNDLE": "/ca.pem"}),
+    Row("REQUESTS_CA_BUNDLE names what was left behind", environment={"REQUESTS_CA_BUNDLE": "/nowhere/ca.pem"}),
+    Row(
+        "SSL_CERT_FILE names what is not there",
+        code=2,
+        problem="certificate-file",
+        environment={"SSL_CERT_FILE": "/nowhere/ca.pem"},
+    ),
 ]
 
 

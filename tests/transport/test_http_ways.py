@@ -147,7 +147,7 @@ def test_a_refused_connection(endpoint: Scripted, source: HttpSource) -> None:
     endpoint.always = to(f"http://127.0.0.1:{port}/blob?X-Signature=secret")
     _, failure = fetch(source, 0, 100)
     assert failure is not None
-    assert failure.kind is K.UNREACHABLE
+    assert failure.kind is K.CLOSED
     assert failure.detail == "127.0.0.1: connection refused"
 
 
@@ -162,7 +162,7 @@ def test_a_name_that_does_not_resolve(endpoint: Scripted, source: HttpSource, mo
     )
     _, failure = fetch(source, 0, 100)
     assert failure is not None
-    assert failure.kind is K.UNREACHABLE
+    assert failure.kind is K.NO_NAME
     assert "nowhere.invalid: name or service not known" in failure.detail
 
 
@@ -220,7 +220,7 @@ def test_https_goes_through_its_own_proxy_and_shows_no_password(
     endpoint.always = to("https://cdn.invalid/blob?X-Signature=secret")
     _, failure = fetch(source, 0, 100)
     assert failure is not None
-    assert failure.kind is K.UNREACHABLE
+    assert failure.kind is K.PROXY_LOGIN
     assert "407" in failure.detail
     assert "secret" not in str(failure)
     assert proxy.asked[0].line.startswith("CONNECT cdn.invalid:443")

@@ -40,7 +40,7 @@ FROM_THE_STORE = [
     pytest.param(middle, Reply("401 Unauthorized"), 300, K.REFUSED, "258-773", id="not let in"),
     pytest.param(middle, Reply("403 Forbidden"), 300, K.REFUSED, "258-773", id="an expired address"),
     pytest.param(middle, Reply("404 Not Found"), 300, K.REFUSED, "258-773", id="an address that leads nowhere"),
-    pytest.param(middle, Reply("302 Found\nLocation: /x"), 300, K.SERVER, "258-773", id="sent on"),
+    pytest.param(middle, Reply("302 Found\nLocation: /x"), 300, K.ODD, "258-773", id="sent on"),
     pytest.param(middle, Reply("503 Service Unavailable"), 300, K.SERVER, "258-773", id="a fault of the server"),
     pytest.param(middle, Reply("", b"", "close"), 300, K.CUT, "258-773", id="closed without a word"),
     pytest.param(
@@ -92,7 +92,7 @@ FROM_THE_SERVICE = [
     pytest.param(Reply("404 Not Found"), K.REFUSED, id="no such file"),
     pytest.param(Reply("416 Range Not Satisfiable"), K.WRONG_LENGTH, id="no such range"),
     pytest.param(Reply("500 Internal Server Error", b"secret"), K.SERVER, id="a fault"),
-    pytest.param(Reply("302 Found\nLocation: /x"), K.SERVER, id="sent on"),
+    pytest.param(Reply("302 Found\nLocation: /x"), K.ODD, id="sent on"),
     pytest.param(Reply("", b"", "close"), K.CUT, id="closed without a word"),
     pytest.param(Reply(f"{JSON}\nContent-Length: 99", b'{"terms": [', "close"), K.CUT, id="half an answer"),
     pytest.param(Reply("", b"SSH-2.0-OpenSSH_9\r\n", "close"), K.UNREACHABLE, id="not HTTP"),

@@ -64,8 +64,8 @@ NETWORK = Kind(
     "network",
     ExitCode.NETWORK,
     what="No answer from {host}: {detail}.",
-    why="The network is down, or something in between does not let the connection through.",
-    do=("See what is wrong on the way: {diagnose}", _GO_ON),
+    why="The network is down, or something on the way lets nothing through; more than that was not seen.",
+    do=("{diagnose}", _GO_ON),
 )
 NO_NETWORK = Kind(
     "no-network",
@@ -85,7 +85,7 @@ CONNECTION_REFUSED = Kind(
     "connection-refused",
     ExitCode.NETWORK,
     what="{host} refuses the connection.",
-    why="Nothing listens there, or a firewall on the way says no.",
+    why="The name was found and the machine answered that nothing listens there; a firewall can say the same.",
     do=("Check HF_ENDPOINT and --endpoint, and the firewall.", _GO_ON),
 )
 IPV6 = Kind(
@@ -98,16 +98,51 @@ IPV6 = Kind(
 PROXY = Kind(
     "proxy",
     ExitCode.NETWORK,
-    what="The proxy {proxy} does not connect to {host} ({detail}).",
-    why="HTTPS_PROXY or HTTP_PROXY names it; it is down, wants a login, or does not allow this host.",
-    do=("Correct the variable, or have the proxy's owner allow *.huggingface.co and *.hf.co.", _GO_ON),
+    what="{host} cannot be reached through {detail}.",
+    why="{source} names this proxy; it is down, or it does not connect to this host.",
+    do=("Correct the setting, or have the proxy's owner allow *.huggingface.co and *.hf.co.", _GO_ON),
+)
+PROXY_LOGIN = Kind(
+    "proxy-login",
+    ExitCode.NETWORK,
+    what="{detail}: it wants a user and a password before it connects to {host}.",
+    why="{source} names this proxy, without a login or with one that it does not accept.",
+    do=("Put them into the address, percent-encoded: {set_proxy}", _GO_ON),
 )
 TLS = Kind(
     "tls-intercepted",
     ExitCode.NETWORK,
     what="The certificate of {host} is not trusted (issued by {issuer}).",
-    why="A company's proxy or an antivirus opens the connection and signs it with a certificate of its own.{ignored}",
-    do=("Save that issuer's certificate to a file, and name it: {set_ca}", _GO_ON),
+    why="{who}That issuer is not among those that this machine trusts.",
+    do=("If it is to be trusted, save its certificate to a file, and name it: {set_ca}", _GO_ON),
+)
+CERTIFICATE_DATE = Kind(
+    "certificate-date",
+    ExitCode.NETWORK,
+    what="The certificate of {host} is not valid on {today}, which is today by this machine's clock.",
+    why="The clock is wrong, or whoever runs {host} has let its certificate expire.",
+    do=("Look at the date and set it. If it is right, only the owner of {host} can mend this.", _GO_ON),
+)
+CERTIFICATE_NAME = Kind(
+    "certificate-name",
+    ExitCode.NETWORK,
+    what="Whoever answers for {host} shows the certificate of another name.",
+    why="The name leads to another machine: a filter, a login page, an entry in the hosts file, or another endpoint.",
+    do=("Check HF_ENDPOINT and --endpoint; open https://{host} in a browser to see who it is.", _GO_ON),
+)
+CERTIFICATE_FILE = Kind(
+    "certificate-file",
+    ExitCode.USAGE,
+    what="{variable} names {path} for the certificates to trust, but {detail}.",
+    why="Without it no certificate can be checked, and nothing is sent unchecked.",
+    do=("Name the right one: {set_ca}", "Or trust what the system trusts: {unset}"),
+)
+NOT_TLS = Kind(
+    "not-tls",
+    ExitCode.NETWORK,
+    what="{host} answers, but not in TLS ({detail}).",
+    why="The address begins with https://, and what is there speaks plain http or something else.",
+    do=("Check HF_ENDPOINT and --endpoint: is it http://, or another port?", _GO_ON),
 )
 BLOCKED_DATA_HOST = Kind(
     "data-host-blocked",
@@ -133,9 +168,16 @@ CLOCK = Kind(
 OUTAGE = Kind(
     "hub-outage",
     ExitCode.NETWORK,
-    what="{host} has a fault: it answered {detail}.",
-    why="It is on their side.",
-    do=("Look at https://status.huggingface.co, and wait.", _GO_ON),
+    what="{host} has a fault: {detail}.",
+    why="That answer says that it cannot do what it should; it is not about this machine.",
+    do=("{ask}", _GO_ON),
+)
+ODD_ANSWER = Kind(
+    "odd-answer",
+    ExitCode.NETWORK,
+    what="{host} gives an answer that no Hub gives here: {detail}.",
+    why="Another server, or something on the way, answers in its place; more than that was not seen.",
+    do=("Check HF_ENDPOINT and --endpoint.", "{diagnose}"),
 )
 RATE_LIMITED = Kind(
     "rate-limited",
@@ -149,21 +191,28 @@ NO_PROGRESS = Kind(
     ExitCode.NETWORK,
     what="{path}: {tries} tries in a row brought no new byte (last: {detail}).",
     why="The line or the server keeps failing at this place.",
-    do=("See what is wrong on the way: {diagnose}", "Try the other way: {command} --transport {other}"),
+    do=("{diagnose}", "Try the other way: {command} --transport {other}"),
 )
 URL_REFUSED = Kind(
     "address-refused",
     ExitCode.NETWORK,
     what="{path}: the data host refuses every address that the Hub gives ({detail}).",
     why="A fault of the data host, a filter on the way, or a clock that is wrong.",
-    do=("Try the other way: {command} --transport {other}", "See what is wrong on the way: {diagnose}"),
+    do=("Try the other way: {command} --transport {other}", "{diagnose}"),
 )
 NOT_THE_FILE = Kind(
     "not-the-file",
     ExitCode.NETWORK,
     what="{path}: something else is served in its place ({detail}).",
-    why="A proxy or a mirror answers with a page, another range or another length.",
-    do=("Try without the proxy or mirror, or the other way: {command} --transport {other}", _GO_ON),
+    why="{host} or something on the way answers with a page, another range or another length.",
+    do=("Try the other way: {command} --transport {other}", "{diagnose}"),
+)
+STALE_LISTING = Kind(
+    "stale-listing",
+    ExitCode.CORRUPT,
+    what="{path}: {host} lists one digest and serves another ({detail}), also when asked once more.",
+    why="The listing and the files of that endpoint do not belong together: a mirror that is out of step.",
+    do=("Ask another endpoint: {command} --endpoint https://huggingface.co", "Or wait until it has caught up."),
 )
 
 # --- access --------------------------------------------------------------------------------------------------
@@ -172,29 +221,50 @@ BAD_TOKEN = Kind(
     "bad-token",
     ExitCode.ACCESS,
     what="{host} does not accept the token from {source}, and {repo_id} cannot be had without one.",
-    why="The token has expired or was revoked.",
+    why="{said}",
     do=("Log in again: hf auth login", "Or forget the token: {unset}"),
 )
 GATED = Kind(
     "gated",
     ExitCode.ACCESS,
-    what="{repo_id} is gated: its owner wants its terms accepted first.",
-    why="The account has not accepted them, or no token was sent.",
-    do=("Accept the terms on {endpoint}/{repo_id}, then log in: hf auth login",),
+    what="{repo_id} is gated: its owner wants its terms accepted first ({detail}).",
+    why="{account}",
+    do=("Accept the terms on {endpoint}/{repo_id}.", "{login}"),
+)
+TOKEN_SCOPE = Kind(
+    "token-scope",
+    ExitCode.ACCESS,
+    what="The token may not read {repo_id} ({detail}).",
+    why="It is a fine-grained token without the permission for this repo.",
+    do=("Give it read access to this repo, or to public gated repos: {endpoint}/settings/tokens",),
+)
+DISABLED = Kind(
+    "repo-disabled",
+    ExitCode.ACCESS,
+    what="{host} has disabled {repo_id} ({detail}).",
+    why="Whoever runs it has taken it away from everybody; no login helps.",
+    do=("Look at {endpoint}/{repo_id} for the reason.",),
+)
+LEGAL = Kind(
+    "legal-block",
+    ExitCode.ACCESS,
+    what="{host} may not give {repo_id} out here ({detail}).",
+    why="Status 451 means: withheld for legal reasons.",
+    do=("Look at {endpoint}/{repo_id} for the reason.",),
 )
 ACCESS = Kind(
     "access-denied",
     ExitCode.ACCESS,
     what="{host} refuses access to {repo_id} ({detail}).",
-    why="The repo is private, or something in between refuses.",
-    do=("Log in with an account that may see it: hf auth login", "Check --repo-id for a typing error."),
+    why="That is all it says: the repo may be private, or the account may not see it.",
+    do=("{login}", "Check --repo-id for a typing error."),
 )
 NOT_FOUND = Kind(
     "not-found",
     ExitCode.NOT_FOUND,
     what="{host} does not know {subject} ({detail}).",
-    why="A name is misspelt, or it was renamed or deleted.",
-    do=("Check --repo-id and --revision.",),
+    why="{said}",
+    do=("{check}",),
 )
 
 # --- this machine --------------------------------------------------------------------------------------------

@@ -16,10 +16,21 @@ if TYPE_CHECKING:
 __all__ = ["explain"]
 
 _BOUND = 10.0  # seconds for the whole look
-_SYMPTOMS = (catalogue.NETWORK, catalogue.OUTAGE, catalogue.NO_PROGRESS, catalogue.URL_REFUSED, catalogue.NOT_THE_FILE)
+_SYMPTOMS = (
+    catalogue.NETWORK,
+    catalogue.OUTAGE,
+    catalogue.NO_PROGRESS,
+    catalogue.URL_REFUSED,
+    catalogue.NOT_THE_FILE,
+    catalogue.PORTAL,  # whose page has a title
+    catalogue.TLS,  # whose certificate has an issuer
+    catalogue.CONNECTION_REFUSED,
+)
 
 
-def explain(problem: Problem, settings: Settings, path: str, tick: Callable[[], None]) -> Problem:
+def explain(
+    problem: Problem, settings: Settings, path: str, tick: Callable[[], None], token: str | None = None
+) -> Problem:
     """The cause of a problem, if it is a symptom of something in the network that can be seen from here.
 
     Args:
@@ -27,6 +38,7 @@ def explain(problem: Problem, settings: Settings, path: str, tick: Callable[[], 
         settings: Which Hub and repo.
         path: A large file, to look at the host that has its bytes, if the problem names none; empty: not known.
         tick: Called several times a second; what it raises ends the look.
+        token: The token for the endpoint, as the download sent it.
     """
     if problem.kind not in _SYMPTOMS:
         return problem
@@ -35,8 +47,8 @@ def explain(problem: Problem, settings: Settings, path: str, tick: Callable[[], 
 
     try:
         about = str(problem.facts.get("path") or path)
-        findings = call_with_ticks(lambda: probe(settings, about, min(LOOK, settings.timeout)), tick, _BOUND)
+        findings = call_with_ticks(lambda: probe(settings, about, min(LOOK, settings.timeout), token), tick, _BOUND)
     except TimeoutError:
         return problem
-    cause = verdict(findings, problem.kept)
+    cause = verdict(findings, settings, problem.kept)
     return problem if cause is None or cause.kind is catalogue.NETWORK else cause

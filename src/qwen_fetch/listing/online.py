@@ -107,7 +107,7 @@ class Online:
             return json.loads(body), query
         except (ValueError, RecursionError):
             host = self._settings.host
-            raise Failure(FailureKind.NOT_DATA, f"{host} sent something else than what was asked for") from None
+            raise Failure(FailureKind.ODD, f"{host} sent something else than what was asked for") from None
 
 
 def _entry(item: object) -> Entry | None:

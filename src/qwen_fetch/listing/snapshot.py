@@ -11,7 +11,7 @@ from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import DEFAULT_ENDPOINT
 from qwen_fetch.base.units import day_text
 from qwen_fetch.listing.cached import cached, cached_tree, record, record_ref, who_said
-from qwen_fetch.transport.source import Failure, FailureKind
+from qwen_fetch.transport.source import AWAY, Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["differing", "fetch", "old_word_counts", "select"]
 
-_AWAY = {FailureKind.UNREACHABLE, FailureKind.STALLED, FailureKind.CUT, FailureKind.SERVER}
+_AWAY = {*AWAY, FailureKind.STALLED, FailureKind.CUT, FailureKind.SERVER}
 
 
 def select(listed: Snapshot, include: Sequence[str], exclude: Sequence[str]) -> list[RepoFile]:

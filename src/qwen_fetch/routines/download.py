@@ -143,7 +143,8 @@ class Download:
                 return self._run()
         except Problem as problem:
             self._enter("diagnosis")
-            raise explain(problem, self.settings, self._large_path, self._tick) from problem
+            token = self._hub.token
+            raise explain(problem, self.settings, self._large_path, self._tick, token) from problem
 
     def _prepare(self) -> tuple[Snapshot, Plan, dict[str, int]]:
         """Look before the first byte, plan, and take over what is on this machine.

@@ -11,9 +11,9 @@ from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.shell import unset_variable
 from qwen_fetch.base.waiting import Aside
 from qwen_fetch.diagnosis.translate import problem_of
-from qwen_fetch.transfer.retry import pause
+from qwen_fetch.transfer.retry import RULES, Rule, pause
 from qwen_fetch.transport.look import LOOK_PERIOD, is_reachable
-from qwen_fetch.transport.source import Failure
+from qwen_fetch.transport.source import AWAY, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,18 +56,22 @@ class Patience:
                 return call()
             except Exception as error:
                 problem = problem_of(error, self._settings)
-                if problem.exit_code is ExitCode.ACCESS and self._hub.token:
+                if problem.kind is catalogue.ACCESS and self._hub.token:
                     self._without_token()
                     continue
                 failures += 1
                 if problem.exit_code is not ExitCode.NETWORK or problem.kind is catalogue.OFFLINE:
                     raise self._refusal(problem) from error
-                most, late = self._settings.max_retries, time.monotonic() - began >= self._settings.give_up_after
-                if late or (most is not None and failures >= most):
+                rule = RULES[error.kind] if isinstance(error, Failure) else Rule()
+                bounds = [self._settings.max_retries, rule.most, None if rule.again else 1]
+                late = time.monotonic() - began >= self._settings.give_up_after
+                if late or failures >= min((bound for bound in bounds if bound), default=failures + 1):
                     raise problem from error
                 wait = pause(failures)
                 self._emit(Retry("", 0, problem.what, wait, failures))
-                self._sleep(wait, problem.what, error.where if isinstance(error, Failure) else "")
+                self._sleep(
+                    wait, problem.what, error.where if isinstance(error, Failure) and error.kind in AWAY else ""
+                )
 
     def _without_token(self) -> None:
         """A public repo needs no token, and a stale one is refused: try once without."""
@@ -77,12 +81,18 @@ class Patience:
     def _refusal(self, problem: Problem) -> Problem:
         """A refusal after a token was tried in vain is about that token."""
         # Without a token, a private repo looks like one that does not exist.
-        if problem.kind not in {catalogue.ACCESS, catalogue.NOT_FOUND} or not self._hub.token_was_refused:
+        told = {catalogue.ACCESS, catalogue.NOT_FOUND, catalogue.GATED}
+        if problem.kind not in told or not self._hub.token_was_refused:
             return problem
         source = self._hub.token_source
         unset = unset_variable(source) if source.isupper() else f"hf auth logout (it is in {source})"
         return Problem(
-            catalogue.BAD_TOKEN, host=self._settings.host, source=source, repo_id=self._settings.repo_id, unset=unset
+            catalogue.BAD_TOKEN,
+            host=self._settings.host,
+            source=source,
+            repo_id=self._settings.repo_id,
+            unset=unset,
+            said="It has expired, was revoked, or is for another Hub.",
         )
 
     def _sleep(self, seconds: float, reason: str, where: str) -> None:

@@ -20,6 +20,7 @@ from qwen_fetch.base.shell import offline_switch, set_variable, unset_variable
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache import disk
 from qwen_fetch.cache.locks import locks_hold
+from qwen_fetch.transport.environment import environment
 from qwen_fetch.transport.proxy import proxy_for
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["check_cache", "check_environment", "check_room"]
 
 _MARGIN = 64 << 20  # for small files, trees and what else is written meanwhile
-_CA_IGNORED = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _OLDEST = {"huggingface_hub": (2, 4)}
 
 
@@ -44,15 +44,12 @@ def check_environment(endpoint: str) -> Iterator[str]:
 
     Raises:
         Problem: (offline-switch) the network is switched off for every Hub client; (usage) what is named as a proxy
-            cannot be one.
+            cannot be one; (certificate-file) what is named for certificates is not there.
     """
     proxy_for(urlsplit(endpoint))
+    environment().check()
     if variable := offline_switch():
         raise Problem(catalogue.OFFLINE, variable=variable, unset=unset_variable(variable))
-    ignored = next((name for name in _CA_IGNORED if os.environ.get(name)), "")
-    if ignored and not os.environ.get("SSL_CERT_FILE"):
-        remedy = set_variable("SSL_CERT_FILE", os.environ[ignored])
-        yield f"{ignored} is set, but Hub clients read SSL_CERT_FILE: {remedy}"
     if os.environ.get("HF_HUB_ENABLE_HF_TRANSFER"):
         yield "HF_HUB_ENABLE_HF_TRANSFER has had no effect since huggingface_hub 1.0"
     for name, oldest in _OLDEST.items():

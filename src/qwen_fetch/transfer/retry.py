@@ -43,17 +43,27 @@ RULES = {
     FailureKind.CUT: Rule(at_once=True),
     FailureKind.STALLED: Rule(at_once=True),
     FailureKind.UNREACHABLE: Rule(),
+    FailureKind.NO_NAME: Rule(),
+    FailureKind.CLOSED: Rule(),
+    FailureKind.PROXY_AWAY: Rule(),
+    FailureKind.PROXY_LOGIN: Rule(again=False),
+    FailureKind.PROXY_REFUSES: Rule(again=False),
+    FailureKind.NOT_TLS: Rule(again=False),
     FailureKind.UNTRUSTED: Rule(again=False),
+    FailureKind.EXPIRED: Rule(again=False),
+    FailureKind.OTHER_HOST: Rule(again=False),
     FailureKind.REFUSED: Rule(at_once=True, most=10),  # with a new URL
     FailureKind.DENIED: Rule(again=False),
     FailureKind.MISSING: Rule(again=False),
     FailureKind.THROTTLED: Rule(),
     FailureKind.SERVER: Rule(),
+    FailureKind.ODD: Rule(most=3),
     FailureKind.WRONG_RANGE: Rule(at_once=True, most=4),
     FailureKind.WRONG_LENGTH: Rule(most=3),
     FailureKind.NO_RANGES: Rule(at_once=True, most=4),  # the whole rest in one piece
     FailureKind.ENCODED: Rule(again=False),
     FailureKind.NOT_DATA: Rule(),
+    FailureKind.STALE: Rule(again=False),
 }
 
 

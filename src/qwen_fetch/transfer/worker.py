@@ -11,7 +11,7 @@ from qwen_fetch.transfer.retry import decide
 from qwen_fetch.transfer.run import Run, Stopping
 from qwen_fetch.transfer.windows import Pace, tapered
 from qwen_fetch.transport.look import LOOK_PERIOD, is_reachable
-from qwen_fetch.transport.source import Failure, FailureKind
+from qwen_fetch.transport.source import AWAY, Failure, FailureKind
 
 if TYPE_CHECKING:
     from qwen_fetch.base.settings import Transport
@@ -211,7 +211,7 @@ class Worker:
         else:
             run.emit(Retry(path, offset, failure.detail, decision.wait, failures))
         self.reason, self.resting_until = failure.detail, time.monotonic() + decision.wait
-        looks = failure.kind is FailureKind.UNREACHABLE
+        looks = failure.kind in AWAY
         while (left := self.resting_until - time.monotonic()) > 0 and not run.stopping.wait(min(left, LOOK_PERIOD)):
             if looks and left > LOOK_PERIOD and is_reachable(failure.where):
                 break  # the network is back: nobody waits out a pause that was made for a night

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import re
+import socket
 import ssl
 import time
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from http.client import InvalidURL
+from http.client import HTTPException, InvalidURL
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 from qwen_fetch.base.door import one_line
+from qwen_fetch.transport.proxy import ProxyError
 from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
     from urllib.parse import SplitResult
 
-__all__ = ["check_data", "fail", "fail_in_a_circle", "fail_to_connect", "reason", "redirected", "stated_range"]
+__all__ = ["check_data", "circle", "fail", "fail_to_connect", "reason", "redirected", "stated_range"]
+
+
+_MOST_SAID = 4096  # bytes of a body that says what is wrong
+_GONE = {401, 402, 403, 404, 410, 451}
+_CERTIFICATES = {  # by what OpenSSL, Windows and macOS call it
+    **dict.fromkeys((9, 10, 0x800B0101, -67818), FailureKind.EXPIRED),
+    **dict.fromkeys((62, 64, 0x800B010F, -67602), FailureKind.OTHER_HOST),
+}
+_NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
 def check_data(response: HTTPResponse, parts: SplitResult, what: str, *, at_endpoint: bool) -> None:
@@ -30,7 +42,8 @@ def check_data(response: HTTPResponse, parts: SplitResult, what: str, *, at_endp
     if response.status not in {200, 206}:
         fail(response, parts, at_endpoint=at_endpoint)
     if "html" in response.headers.get("Content-Type", ""):
-        raise Failure(FailureKind.NOT_DATA, f"{parts.hostname} sent a page instead of {what}")
+        where = _origin(parts)
+        raise Failure(FailureKind.NOT_DATA, f"{parts.hostname} sent a page instead of {what}", where=where)
     if (coding := response.headers.get("Content-Encoding", "identity")) != "identity":
         raise Failure(FailureKind.ENCODED, f"{parts.hostname} sent it in the coding {one_line(coding, 20)}, unasked")
 
@@ -58,30 +71,61 @@ def stated_range(response: HTTPResponse, parts: SplitResult, start: int, end: in
 def fail(response: HTTPResponse, parts: SplitResult, *, at_endpoint: bool) -> NoReturn:
     """Raise what a status other than 200 and 206 means."""
     status = response.status
+    said = _said(response) if at_endpoint else ""
     detail = f"{parts.hostname} answered {status} {one_line(response.reason)}".rstrip()
-    retry_after = _asked_pause(response)
-    if status == 429:
-        raise Failure(FailureKind.THROTTLED, detail, retry_after)
+    detail += f": {said}" if said else ""
+    retry_after, where = _asked_pause(response), _origin(parts)
+    if status == 407:
+        seen = f"the proxy: {status} {one_line(response.reason)}".rstrip()
+        raise Failure(FailureKind.PROXY_LOGIN, seen, status=status, where=where)
     if status == 416:
-        raise Failure(FailureKind.WRONG_LENGTH, detail)
-    if status in {401, 403, 404, 410}:
-        if not at_endpoint:
-            raise Failure(FailureKind.REFUSED, detail)
-        code = one_line(response.headers.get("X-Error-Code", ""))
-        raise Failure(FailureKind.DENIED if status in {401, 403} else FailureKind.MISSING, detail, code=code)
-    raise Failure(FailureKind.SERVER, detail, retry_after)
+        raise Failure(FailureKind.WRONG_LENGTH, detail, status=status, where=where)
+    if status in _GONE and not at_endpoint:
+        raise Failure(FailureKind.REFUSED, detail, status=status, where=where)
+    code = one_line(response.headers.get("X-Error-Code", "")) if at_endpoint else ""
+    if status in _GONE:
+        kind = FailureKind.MISSING if status in {404, 410} else FailureKind.DENIED
+    elif status == 429:
+        kind = FailureKind.THROTTLED
+    else:
+        kind = FailureKind.SERVER if status >= 500 and status != 501 else FailureKind.ODD
+    raise Failure(kind, detail, retry_after, status=status, code=code, said=said, where=where)
+
+
+def _said(response: HTTPResponse) -> str:
+    """What the Hub says is wrong, in a header or in JSON."""
+    said: object = response.headers.get("X-Error-Message", "")
+    if not said and "json" in response.headers.get("Content-Type", "") and (response.length or 0) <= _MOST_SAID:
+        with suppress(OSError, HTTPException, ValueError, RecursionError, AttributeError):
+            said = json.loads(response.read(_MOST_SAID)).get("error", "")
+    return one_line(said) if isinstance(said, str) else ""
 
 
 def fail_to_connect(error: Exception, parts: SplitResult) -> NoReturn:
     """Raise what it means that there is no connection."""
-    kind = FailureKind.UNTRUSTED if isinstance(error, ssl.SSLCertVerificationError) else FailureKind.UNREACHABLE
-    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    raise Failure(kind, f"{one_line(parts.hostname or '')}: {reason(error)}", where=where) from error
+    kind = _kind_of(error)
+    raise Failure(kind, f"{one_line(parts.hostname or '')}: {reason(error)}", where=_origin(parts)) from error
 
 
-def fail_in_a_circle(parts: SplitResult) -> NoReturn:
-    """Raise what it means that one redirect follows another."""
-    raise Failure(FailureKind.SERVER, f"{one_line(parts.hostname or '')} redirects in a circle")
+def _origin(parts: SplitResult) -> str:
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _kind_of(error: Exception) -> FailureKind:
+    if isinstance(error, ProxyError):
+        return error.kind
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _CERTIFICATES.get(error.verify_code, FailureKind.UNTRUSTED)
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        return FailureKind.NOT_TLS
+    if isinstance(error, socket.gaierror):
+        return FailureKind.NO_NAME
+    return FailureKind.CLOSED if isinstance(error, ConnectionRefusedError) else FailureKind.UNREACHABLE
+
+
+def circle(parts: SplitResult) -> Failure:
+    """What it means that one redirect follows another."""
+    return Failure(FailureKind.ODD, f"{one_line(parts.hostname or '')} redirects in a circle")
 
 
 def redirected(url: str, location: str) -> str:
@@ -95,13 +139,17 @@ def redirected(url: str, location: str) -> str:
         parts = urlsplit(led)
         if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and led != url:
             return led
-    raise Failure(FailureKind.SERVER, f"{one_line(urlsplit(url).hostname or '')} redirects to what is no other address")
+    raise Failure(FailureKind.ODD, f"{one_line(urlsplit(url).hostname or '')} redirects to what is no other address")
 
 
 def reason(error: Exception) -> str:
     """An error in a few words."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {one_line(error.verify_message)}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror).lower()
     if isinstance(error, InvalidURL) or "header value" in str(error):

@@ -7,7 +7,6 @@ down from another thread.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from qwen_fetch.base.version import __version__
 from qwen_fetch.transport.answers import fail_to_connect, reason
+from qwen_fetch.transport.environment import environment, unusable
 from qwen_fetch.transport.proxy import Asking, proxy_for, through
 from qwen_fetch.transport.source import Failure, FailureKind
 
@@ -139,11 +139,13 @@ class Connection:
                 return self._ask(url, headers, method)
             if isinstance(error, ConnectionRefusedError):
                 fail_to_connect(error, parts)
-            raise Failure(FailureKind.CUT, f"{parts.hostname} closed the connection before it answered") from error
+            where = origin(parts)
+            detail = f"{parts.hostname} closed the connection before it answered"
+            raise Failure(FailureKind.CUT, detail, where=where) from error
         except TimeoutError as error:
             if self._http is not None:
                 self.close()
-                raise Failure(FailureKind.STALLED, f"{parts.hostname} does not answer") from error
+                raise Failure(FailureKind.STALLED, f"{parts.hostname} does not answer", where=origin(parts)) from error
             fail_to_connect(error, parts)
         except (OSError, HTTPException, ValueError) as error:
             self.close()
@@ -193,12 +195,21 @@ def _port(parts: SplitResult) -> int | None:
 
 
 def _tls() -> ssl.SSLContext:
-    """The certificates that the Hub client trusts: the operating system's, or what SSL_CERT_FILE names."""
-    if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
-        return ssl.create_default_context()
+    """The certificates that are trusted: what SSL_CERT_FILE names, or the operating system's and what else is named."""
+    said = environment()
+    said.check()
+    if said.ca_file or said.ca_folder:
+        try:
+            return ssl.create_default_context(cafile=said.ca_file or None, capath=said.ca_folder or None)
+        except OSError as error:
+            raise unusable("SSL_CERT_FILE", said.ca_file, "it holds no certificate that can be read") from error
     import truststore  # noqa: PLC0415 - only for https
 
-    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if said.extra[0]:
+        with suppress(OSError):  # as if it were not there: other programs complain about it
+            context.load_verify_locations(cafile=said.extra[0])
+    return context
 
 
 def _receive(response: HTTPResponse, buffer: memoryview) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from qwen_fetch.base.waiting import within
-from qwen_fetch.transport.answers import check_data, redirected
+from qwen_fetch.transport.answers import check_data, circle, redirected
 from qwen_fetch.transport.connection import HEADERS, Connection, origin
 from qwen_fetch.transport.source import Failure, FailureKind
 
@@ -63,7 +63,7 @@ class Endpoint:
                     url = redirected(url, response.headers.get("Location", ""))
                 if not self.owns(url):
                     return url, b""
-        raise Failure(FailureKind.SERVER, f"{urlsplit(url).hostname} redirects in a circle")
+        raise circle(urlsplit(url))
 
     def read(self, url: str, most: int) -> tuple[bytes, str]:
         """What it has to say at `url`; a redirect is followed anywhere, without the token where it leads elsewhere.
@@ -84,7 +84,7 @@ class Endpoint:
                     if not 300 <= response.status < 400:
                         return self._body(connection, response, url, most), response.headers.get("Link", "")
                     url = redirected(url, response.headers.get("Location", ""))
-        raise Failure(FailureKind.SERVER, f"{urlsplit(url).hostname} redirects in a circle")
+        raise circle(urlsplit(url))
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

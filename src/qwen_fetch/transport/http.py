@@ -6,9 +6,9 @@ import threading
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
 
-from qwen_fetch.transport.answers import check_data, fail_in_a_circle, redirected, stated_range
+from qwen_fetch.transport.answers import check_data, circle, redirected, stated_range
 from qwen_fetch.transport.connection import Connection
-from qwen_fetch.transport.source import Failure, FailureKind, piece_size
+from qwen_fetch.transport.source import AWAY, Failure, FailureKind, piece_size
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,8 +26,9 @@ _MOVED = {
     FailureKind.NOT_DATA,
     FailureKind.WRONG_RANGE,
     FailureKind.WRONG_LENGTH,
-    FailureKind.UNREACHABLE,
     FailureKind.STALLED,
+    FailureKind.ODD,
+    *AWAY,
 }
 
 
@@ -67,7 +68,7 @@ class Addresses:
         try:
             return self.endpoint.ask("HEAD", url)[0]
         except Failure as failure:
-            if failure.kind is not FailureKind.SERVER:
+            if failure.kind not in {FailureKind.SERVER, FailureKind.ODD}:
                 raise
             return url  # a mirror that refuses HEAD sends a GET on as well
 
@@ -127,7 +128,7 @@ class HttpSource:
                     yield from self._read(response, skip, end - start)
                     return
             self._addresses.forget(file)
-            fail_in_a_circle(urlsplit(url))
+            raise circle(urlsplit(url))
         except Failure as failure:
             if self._connection.aborted:
                 raise Failure(FailureKind.STALLED, "ended from outside") from failure

@@ -18,19 +18,34 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies, getproxies_environment, proxy_bypass
+from urllib.request import proxy_bypass
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
+from qwen_fetch.transport.environment import environment
+from qwen_fetch.transport.source import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Asking", "Proxy", "bypasses", "proxy_for", "through"]
+__all__ = ["Asking", "Proxy", "ProxyError", "bypasses", "proxy_for", "through"]
 
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _PIECE = 1 << 16
 _ADDRESS = "wants an address such as http://proxy:8080 or socks5h://127.0.0.1:1080"
+
+
+class ProxyError(OSError):
+    """The proxy is in the way.
+
+    Args:
+        kind: How: out of reach, it wants a login, or it refuses.
+        detail: Which proxy, and what was seen.
+    """
+
+    def __init__(self, kind: FailureKind, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +86,12 @@ def proxy_for(url: SplitResult) -> Proxy | None:
     Raises:
         Problem: (usage) What it names cannot be one; it is not repeated, for it may hold a password.
     """
-    named = getproxies_environment()
+    said = environment()
     host, port = url.hostname or "", url.port or _PORTS.get(url.scheme, 0)
-    if named:
-        text = named.get(url.scheme) or named.get("all", "")
-        if not text or bypasses(host, port, named.get("no", "")):
-            return None
-        variable = f"{url.scheme.upper()}_PROXY" if url.scheme in named else "ALL_PROXY"
-        return _parse(text, variable)
-    system = getproxies()
-    text = system.get(url.scheme) or system.get("all", "")
-    return _parse(text, "the system's settings") if text and not proxy_bypass(host) else None
+    text, source = said.proxies.get(url.scheme) or said.proxies.get("all", ("", ""))
+    if not text or (proxy_bypass(host) if said.system else bypasses(host, port, said.no_proxy)):
+        return None
+    return _parse(text, source)
 
 
 def bypasses(host: str, port: int, rules: str) -> bool:
@@ -138,25 +148,32 @@ def through(proxy: Proxy, host: str, port: int, timeout: float, tls: Callable[[]
         tls: The certificates to trust, for a proxy that is spoken to in TLS.
 
     Raises:
-        OSError: The proxy cannot be reached, or refuses.
+        ProxyError: The proxy cannot be reached, or refuses.
     """
     if proxy.scheme.startswith("socks"):
         return _socks(proxy, host, port, timeout)
-    tunnel = HTTPConnection(proxy.host, proxy.port, timeout=timeout)
+    line = _reach(proxy, timeout, tls)
+    if isinstance(line, ssl.SSLSocket):
+        line = _relayed(line, timeout)
     try:
-        if proxy.scheme == "https":
-            line = socket.create_connection((proxy.host, proxy.port), timeout)
-            tunnel.sock = _relayed(tls().wrap_socket(line, server_hostname=proxy.host), timeout)
-        else:
-            tunnel.connect()
         head = f"CONNECT {_bracketed(host)}:{port} HTTP/1.1\r\nHost: {_bracketed(host)}:{port}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in proxy.login.items())
-        tunnel.sock.sendall(f"{head}\r\n".encode("latin-1"))
-        _read_consent(tunnel.sock, proxy)
+        line.sendall(f"{head}\r\n".encode("latin-1"))
+        _read_consent(line, proxy)
     except BaseException:
-        tunnel.close()
+        line.close()
         raise
-    return tunnel.sock
+    return line
+
+
+def _reach(proxy: Proxy, timeout: float, tls: Callable[[], ssl.SSLContext]) -> socket.socket:
+    """A socket to a proxy that speaks HTTP."""
+    try:
+        line = socket.create_connection((proxy.host, proxy.port), timeout)
+        return tls().wrap_socket(line, server_hostname=proxy.host) if proxy.scheme == "https" else line
+    except OSError as error:
+        seen = (error.strerror or str(error)).lower() if not isinstance(error, TimeoutError) else "no answer in time"
+        raise ProxyError(FailureKind.PROXY_AWAY, f"the proxy {proxy}: {seen}") from error
 
 
 class Asking(HTTPConnection):
@@ -177,10 +194,8 @@ class Asking(HTTPConnection):
 
     def connect(self) -> None:
         """Open it."""
-        line = socket.create_connection((self._proxy.host, self._proxy.port), self.timeout)
-        if self._proxy.scheme == "https":
-            line = self._tls().wrap_socket(line, server_hostname=self._proxy.host)
-        self.sock = line
+        assert self.timeout is not None  # noqa: S101 - for the type checker
+        self.sock = _reach(self._proxy, self.timeout, self._tls)
 
     def putrequest(self, method: str, url: str, *given: Any, **more: Any) -> None:
         """Begin a request."""
@@ -199,17 +214,17 @@ def _read_consent(line: socket.socket, proxy: Proxy) -> None:
     while not head.endswith(b"\r\n\r\n"):
         byte = line.recv(1)
         if not byte or len(head) > _PIECE:
-            raise OSError(f"the proxy {proxy} closed the connection")
+            raise ProxyError(FailureKind.PROXY_AWAY, f"the proxy {proxy}: it closed the connection")
         head += byte
     status = head.split(b"\r\n")[0].decode("latin-1").split(" ", 2)
     if len(status) < 2 or status[1] != "200":
-        said = " ".join(status[1:])[:80]
-        what = "wants a login" if status[1:2] == ["407"] else "refuses"
-        raise OSError(f"the proxy {proxy} {what} ({said})")
+        kind = {"407": FailureKind.PROXY_LOGIN, "403": FailureKind.PROXY_REFUSES}.get("".join(status[1:2]))
+        raise ProxyError(kind or FailureKind.PROXY_AWAY, f"the proxy {proxy}: {' '.join(status[1:])[:80]}")
 
 
 def _socks(proxy: Proxy, host: str, port: int, timeout: float) -> socket.socket:
-    from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType  # noqa: PLC0415 - rarely
+    from python_socks import ProxyConnectionError, ProxyTimeoutError, ProxyType  # noqa: PLC0415 - rarely
+    from python_socks import ProxyError as Refused  # noqa: PLC0415 - as above
     from python_socks.sync import Proxy as Socks  # noqa: PLC0415 - as above
 
     kind = ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5
@@ -218,9 +233,21 @@ def _socks(proxy: Proxy, host: str, port: int, timeout: float) -> socket.socket:
     try:
         return way.connect(host, port, timeout=timeout)
     except ProxyTimeoutError as error:
-        raise TimeoutError(f"no answer from the proxy {proxy}") from error
-    except (ProxyConnectionError, ProxyError) as error:
-        raise OSError(f"the proxy {proxy}: {error}") from error
+        raise ProxyError(FailureKind.PROXY_AWAY, f"the proxy {proxy}: no answer in time") from error
+    except ProxyConnectionError as error:
+        seen = error.__cause__ or error.__context__
+        why = seen.strerror.lower() if isinstance(seen, OSError) and seen.strerror else str(error)
+        raise ProxyError(FailureKind.PROXY_AWAY, f"the proxy {proxy}: {why}") from error
+    except Refused as error:
+        raise ProxyError(_refusal_of(error), f"the proxy {proxy}: {error}") from error
+
+
+def _refusal_of(error: Exception) -> FailureKind:
+    """What a SOCKS proxy means: a login, a rule, or that it does not get through either."""
+    said = str(error).lower()
+    if any(word in said for word in ("authent", "username", "user-id", "identd")):
+        return FailureKind.PROXY_LOGIN
+    return FailureKind.PROXY_REFUSES if "ruleset" in said or "not allowed" in said else FailureKind.PROXY_AWAY
 
 
 def _relayed(line: ssl.SSLSocket, timeout: float) -> socket.socket:

@@ -111,7 +111,7 @@ class XetSource:
                 return  # all that was wanted is there: what failed was the rest of the last chunk
             if self._service.aborted or self._store.aborted:
                 raise Failure(FailureKind.STALLED, "Xet: ended from outside") from failure
-            raise Failure(failure.kind, f"Xet: {failure.detail}", failure.retry_after) from failure
+            raise failure.told_by("Xet") from failure
 
     def abort(self) -> None:
         """See `Source.abort`."""
