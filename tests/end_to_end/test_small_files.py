@@ -63,7 +63,7 @@ def test_each_is_asked_for_once_and_its_copies_not_at_all(tool: Tool, open_hub: 
         Fault("resolve", cut_after=0, times=12, reset=False),
         Fault("resolve", silent_after=700, times=4),
         Fault("resolve", close_at_once=True, times=12),
-        Fault("resolve", path="part*", flip_at=333, every=0.1),
+        Fault("resolve", path="part*", flip_at=333, times=2),  # a third in a row for one file would end it
         Fault("resolve", status=503, times=8),
         Fault("resolve", status=429, headers={"Retry-After": "0"}, times=8),
         Fault("resolve", html_page=True, times=6),
