@@ -97,7 +97,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers(store: Store, monkeypatch
 
 
 def test_a_file_system_for_small_files_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwen_fetch.cache.disk._file_system", lambda _: "vfat")
+    monkeypatch.setattr("qwen_fetch.cache.disk.volume.file_system", lambda _: "vfat")
     with pytest.raises(Problem, match=r"cannot hold a file of 5\.0 GB"):
         check_room(Settings(), store, make_plan([FILE], {FILE.path: OnDisk()}))
 

@@ -297,7 +297,7 @@ def test_what_has_grown_is_flushed_meanwhile_and_its_error_told(
 
     monkeypatch.setattr("qwen_fetch.transfer.checker._FLUSH_PERIOD", 0.01)
     monkeypatch.setattr(f"qwen_fetch.transfer.checker.{limit}", 1)
-    monkeypatch.setattr("qwen_fetch.cache.disk.os.fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     bench = Bench(tmp_path, [file_of("a", 5000)], {"http": serve}, max_workers=1)
     with pytest.raises(Problem) as caught:
         bench.transfer.run()

@@ -1,0 +1,58 @@
+"""All that differs between operating systems and file systems, and nothing else does: callers know no platform.
+
+Each function does the same everywhere, or says in its result that it cannot be done here.
+"""
+
+from qwen_fetch.cache.disk.names import CAN_REMOVE_OPEN, clone, give_name, point, remove, replace_text, share
+from qwen_fetch.cache.disk.regular import (
+    check_file,
+    check_folder,
+    file_size,
+    is_junction,
+    make_folder,
+    open_growing,
+    read_small,
+)
+from qwen_fetch.cache.disk.storage import Identity, first_hole, flush, identity, is_same_file
+from qwen_fetch.cache.disk.system import foreign_owner, is_running, lock_holder
+from qwen_fetch.cache.disk.volume import (
+    clones_work,
+    file_size_limit,
+    file_system,
+    free_bytes,
+    hard_links_work,
+    is_one_volume,
+    symlinks_work,
+)
+
+__all__ = [
+    "CAN_REMOVE_OPEN",
+    "Identity",
+    "check_file",
+    "check_folder",
+    "clone",
+    "clones_work",
+    "file_size",
+    "file_size_limit",
+    "file_system",
+    "first_hole",
+    "flush",
+    "foreign_owner",
+    "free_bytes",
+    "give_name",
+    "hard_links_work",
+    "identity",
+    "is_junction",
+    "is_one_volume",
+    "is_running",
+    "is_same_file",
+    "lock_holder",
+    "make_folder",
+    "open_growing",
+    "point",
+    "read_small",
+    "remove",
+    "replace_text",
+    "share",
+    "symlinks_work",
+]
