@@ -203,7 +203,7 @@ def store(tmp_path: Path) -> Store:
 def run_adopt(store: Store, folder: Path) -> tuple[dict[str, int], list[Event]]:
     memory = Memory(store)
     disk = survey(store, memory, COMMIT, [FILE])
-    plan = make_plan([FILE], disk, search(store, COMMIT, [FILE], disk, [folder]))
+    plan = make_plan([FILE], disk, search(store, COMMIT, [FILE], disk, [folder], memory))
     events: list[Event] = []
     return adopting.adopt(store, COMMIT, plan.steps, memory, events.append, lambda: None), events
 
@@ -212,7 +212,7 @@ def run_adopt(store: Store, folder: Path) -> tuple[dict[str, int], list[Event]]:
 def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """As between two disks."""
     monkeypatch.setattr("qwen_fetch.cache.disk.clone", lambda *_: False)
-    monkeypatch.setattr("qwen_fetch.cache.disk.share", lambda *_: "")
+    monkeypatch.setattr("qwen_fetch.cache.disk.share", lambda *_, **__: "")
 
 
 @pytest.mark.usefixtures("no_links")

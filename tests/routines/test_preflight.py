@@ -86,20 +86,20 @@ def test_what_does_not_fit_is_refused_with_the_numbers(store: Store, monkeypatch
     plan = make_plan([FILE], {FILE.path: OnDisk(partial=1_000_000_000)})
     monkeypatch.setattr(Store, "free_bytes", 3_000_000_000)
     with pytest.raises(Problem) as caught:
-        check_room(Settings(), store, plan)
+        list(check_room(Settings(), store, plan))
     text = "\n".join(caught.value.lines())
     assert caught.value.id == "no-room"
     assert "4.0 GB are still to come" in text
     assert "3.0 GB free" in text
     assert "someone/large 3.0 MB" in text
     monkeypatch.setattr(Store, "free_bytes", 5_000_000_000)
-    check_room(Settings(), store, plan)
+    assert list(check_room(Settings(), store, plan)) == []
 
 
 def test_a_file_system_for_small_files_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qwen_fetch.cache.disk.volume.file_system", lambda _: "vfat")
     with pytest.raises(Problem, match=r"cannot hold a file of 5\.0 GB"):
-        check_room(Settings(), store, make_plan([FILE], {FILE.path: OnDisk()}))
+        list(check_room(Settings(), store, make_plan([FILE], {FILE.path: OnDisk()})))
 
 
 def test_where_locks_do_not_hold_each_machine_has_partials_of_its_own(

@@ -1,7 +1,8 @@
 """What lies on this machine that a missing file could be made of: found by name and size, proved later.
 
 Looked at: what killed Hub clients left in the repo's own folder, a stored file that is wrong but not to its last byte,
-the other repos of the cache, the Hub client's shared store, and the folders that the user names.
+the snapshots of other commits, the other repos of the cache, the Hub client's shared store, and the folders that the
+user names.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from qwen_fetch.base.files import RepoFile
+    from qwen_fetch.cache.memory import Memory
     from qwen_fetch.cache.store import OnDisk, Store
 
 __all__ = ["Material", "search", "usable"]
@@ -47,7 +49,12 @@ class Material:
 
 
 def search(
-    store: Store, commit: str, files: Sequence[RepoFile], disk: Mapping[str, OnDisk], folders: Iterable[Path]
+    store: Store,
+    commit: str,
+    files: Sequence[RepoFile],
+    disk: Mapping[str, OnDisk],
+    folders: Iterable[Path],
+    memory: Memory,
 ) -> dict[str, list[Material]]:
     """What could be adopted for each large file that is not complete, by its path.
 
@@ -57,19 +64,23 @@ def search(
         files: The wanted files.
         disk: What is there of each already, by path.
         folders: Where else to look, all the way down; links are not followed.
+        memory: What was read of the files here: what is known to be another file is not offered.
     """
     missing = [file for file in files if not _is_complete(file, disk[file.path])]
     if not missing:
         return {}
     found: dict[str, list[Material]] = {file.path: [] for file in missing}
-    remains = store.remains()
+    remains, digests = store.remains(), {file.path: file.digest.hex for file in missing}
     others = [repo for repo in sorted(store.cache_dir.glob("models--*")) if repo != store.repo]
     for file in missing:
         found[file.path] += _own(store, commit, file, disk[file.path], remains.get(file.digest.hex, ()))
         found[file.path] += _in_cache(store, others, file)
-    for folder in folders:
-        for path, material in _in_folder(folder.expanduser(), missing, store.repo):
-            found[path].append(material)
+    # Without symlinks, files lie in the snapshots of other commits themselves.
+    snapshots = [one for one in (store.repo / "snapshots").glob("*") if one.name != commit and not one.is_symlink()]
+    for folder in (*snapshots, *(folder.expanduser() for folder in folders)):
+        for path, material in _in_folder(folder, missing, store.repo):
+            if not (material.whole and _is_another(material.path, digests[path], memory)):
+                found[path].append(material)
     # A file of the same name first: others may have its size by accident.
     return {
         path: sorted(offers, key=lambda one: not one.path.as_posix().endswith(f"/{path}"))
@@ -98,6 +109,12 @@ def usable(path: Path, file: RepoFile, *, wrong: bool) -> int:
 
 def _is_complete(file: RepoFile, disk: OnDisk) -> bool:
     return disk.blob == file.size and not disk.wrong
+
+
+def _is_another(path: Path, digest: str, memory: Memory) -> bool:
+    """Whether a file is known to have another digest, of the same kind."""
+    known = memory.recall(path)
+    return known is not None and len(known.digest) == len(digest) and known.digest != digest
 
 
 def _own(store: Store, commit: str, file: RepoFile, disk: OnDisk, remains: Iterable[Path]) -> Iterator[Material]:

@@ -1,8 +1,8 @@
 """What digests were read from this disk, and when, so that an untouched file need not be read again.
 
 The record lies in the repo's own folder in the cache, in a place that Hub clients neither count nor check, and goes
-when the repo is deleted. It is only ever a saving: an entry holds as long as size, times of change and inode of the
-file are what they were, and without the record everything is simply read again.
+when the repo is deleted. It is only ever a saving: an entry holds as long as size and times of change of the file are
+what they were, and without the record everything is simply read again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from qwen_fetch.base.integrity import hash_file
-from qwen_fetch.cache.disk import identity, read_small, replace_text
+from qwen_fetch.cache.disk import Identity, identity, read_small, replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,25 +27,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Memory", "Read", "survey"]
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 class Read(NamedTuple):
     """A file as it was when it was read.
 
     Attributes:
-        size: In bytes.
-        mtime_ns: Time of the last change of its bytes, nanoseconds.
-        ctime_ns: Time of the last change of anything about it, nanoseconds.
-        inode: Its number on the file system.
+        identity: How it was then.
         digest: What its bytes gave, in hex.
         when: When it was read, seconds since 1970.
     """
 
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
+    identity: Identity
     digest: str
     when: float
 
@@ -62,23 +56,32 @@ class Memory:
         self._file = store.own / "digests.json"
         self._lock = threading.Lock()
         self._known = self._load()
+        self._places: dict[str, list[str]] | None = None  # by digest; made when it is asked for
         self._is_new = False
 
-    def recall(self, path: Path, *, renamed: bool = False) -> Read | None:
-        """What was read from the file at `path`, if it has not been touched since.
-
-        Args:
-            path: The file.
-            renamed: It was given another name meanwhile, by us: that changes its ctime and nothing else.
-        """
+    def recall(self, path: Path) -> Read | None:
+        """What was read from the file at `path`, if it has not been touched since."""
         known = self._known.get(self._key(path))
         try:
-            now = identity(path)
+            return known if known and identity(path).is_untouched(known.identity) else None
         except OSError:
             return None
-        if known is None or (known.size, known.mtime_ns, known.inode) != (now.size, now.mtime_ns, now.inode):
-            return None
-        return known if renamed or known.ctime_ns == now.ctime_ns else None
+
+    def is_untouched(self, path: Path, known: Read) -> bool:
+        """Whether its bytes are what was read, after we have given it another name: that changes its ctime."""
+        with suppress(OSError):
+            now = identity(path)
+            return now[:2] == known.identity[:2]
+        return False
+
+    def standing(self, file: RepoFile) -> Path | None:
+        """Where in this repo the bytes of a file were read and still lie; None where they do not."""
+        if self._places is None:
+            self._places = {}
+            for key, read in self._known.items():
+                self._places.setdefault(read.digest, []).append(key)
+        places = (self._store.repo / key for key in self._places.get(file.digest.hex, ()) if _is_inside(key))
+        return next(filter(self.recall, places), None)
 
     def digest(
         self, path: Path, file: RepoFile, on_bytes: Callable[[int], None] = lambda _: None, *, again: bool = False
@@ -95,19 +98,19 @@ class Memory:
             OSError: It cannot be read.
         """
         if not again and (known := self.recall(path)) and len(known.digest) == len(file.digest.hex):
-            on_bytes(known.size)
+            on_bytes(known.identity.size)
             return known.digest
         before = identity(path)
-        hasher = file.digest.hasher(before[0])
+        hasher = file.digest.hasher(before.size)
         hash_file(path, hasher, 0, None, on_bytes)
         if identity(path) == before:  # else it is being written, and what was read is of no moment in its life
-            self._note(path, Read(*before, hasher.hexdigest(), time.time()))
+            self._note(path, Read(before, hasher.hexdigest(), time.time()))
         return hasher.hexdigest()
 
-    def add(self, path: Path, digest: str) -> None:
-        """Remember a digest that was just computed from the file at `path`."""
+    def add(self, path: Path, digest: str, when: float | None = None) -> None:
+        """Remember a digest that was computed from the file at `path`: just now, or `when` (seconds since 1970)."""
         with suppress(OSError):
-            self._note(path, Read(*identity(path), digest, time.time()))
+            self._note(path, Read(identity(path), digest, time.time() if when is None else when))
 
     def save(self) -> None:
         """Write it down, together with what others wrote meanwhile; a failure only costs the saving."""
@@ -116,14 +119,16 @@ class Memory:
                 return
             merged = self._load()
             for key, read in self._known.items():
-                if key not in merged or merged[key].when < read.when:
+                if key not in merged or merged[key].when <= read.when:
                     merged[key] = read
-            replace_text(self._file, json.dumps({"format": _FORMAT, "files": merged}, indent=1), self._store.cache_dir)
+            files = {key: (*read.identity, read.digest, read.when) for key, read in merged.items()}
+            replace_text(self._file, json.dumps({"format": _FORMAT, "files": files}, indent=1), self._store.cache_dir)
             self._is_new = False
 
     def _note(self, path: Path, read: Read) -> None:
         with self._lock:
             self._known[self._key(path)] = read
+            self._places = None
             self._is_new = True
 
     def _key(self, path: Path) -> str:
@@ -137,19 +142,31 @@ class Memory:
             if record["format"] != _FORMAT:
                 return {}
             return {
-                str(key): Read(int(size), int(mtime), int(ctime), int(inode), str(digest), float(when))
-                for key, (size, mtime, ctime, inode, digest, when) in record["files"].items()
+                str(key): Read(Identity(int(size), int(mtime), int(ctime)), str(digest), float(when))
+                for key, (size, mtime, ctime, digest, when) in record["files"].items()
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}
 
 
 def survey(store: Store, memory: Memory, commit: str, files: Sequence[RepoFile]) -> dict[str, OnDisk]:
-    """What the disk holds of each file, by its path, and whether a stored file is remembered as wrong."""
+    """What the disk holds of each file, by its path, and whether a stored file is remembered as wrong.
+
+    Bytes that lie in the snapshot of another commit, because there are no symlinks, are here: only a name is missing.
+    """
     disk = store.survey(commit, files)
     for file in files:
-        if disk[file.path].blob == file.size:
+        there = disk[file.path]
+        if there.blob == file.size:
             known = memory.recall(store.place(commit, file))
             if known and known.digest != file.digest.hex:
-                disk[file.path] = replace(disk[file.path], wrong=True)
+                disk[file.path] = replace(there, wrong=True)
+        elif there.blob is None and memory.standing(file):
+            disk[file.path] = replace(there, blob=file.size)
     return disk
+
+
+def _is_inside(key: str) -> bool:
+    """Whether it names a file of this repo that may be moved or linked: keys come from a file."""
+    parts = key.split("/")
+    return parts[0] in {"blobs", "snapshots"} and ".." not in parts

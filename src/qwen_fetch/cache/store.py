@@ -16,7 +16,6 @@ import hashlib
 import os
 import re
 import secrets
-import shutil
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -133,6 +132,11 @@ class Store:
         except (OSError, UnicodeDecodeError):
             return None
 
+    def commit_at(self, path: Path) -> str | None:
+        """Whose snapshot a path is in; None where it is in none."""
+        snapshots = self.repo / "snapshots"
+        return path.relative_to(snapshots).parts[0] if snapshots in path.parents else None
+
     def blob_size(self, file: RepoFile) -> int | None:
         """Size of the complete file under its final name; None when it is not there."""
         return disk.file_size(self.blob(file))
@@ -145,17 +149,23 @@ class Store:
         """What the disk holds of one file."""
         pointer, stored = self.pointer(commit, file), self.blob_size(file)
         partial = self.partial_size(file)
-        if (loaded := disk.file_size(pointer)) is not None and (loaded == file.size or stored is None):
+        if (loaded := self._loaded(commit, file)) is not None and (loaded == file.size or stored is None):
             # Where symlinks do not work, or a cache was copied, the pointer is the file: what programs load.
             return OnDisk(blob=loaded, partial=partial, linked=loaded == file.size)
-        leads = stored == file.size and pointer.is_symlink() and pointer.exists() and pointer.samefile(self.blob(file))
+        leads = stored == file.size and disk.leads_to(pointer, self.blob(file))
         return OnDisk(blob=stored, partial=partial, linked=leads)
 
     def place(self, commit: str, file: RepoFile) -> Path:
         """Where the complete file lies: its blob, or the pointer's place if that is no link, for that is what loads."""
-        loaded, stored = disk.file_size(self.pointer(commit, file)), self.blob_size(file)
+        loaded, stored = self._loaded(commit, file), self.blob_size(file)
         is_there = loaded is not None and (loaded == file.size or stored is None)
         return self.pointer(commit, file) if is_there else self.blob(file)
+
+    def _loaded(self, commit: str, file: RepoFile) -> int | None:
+        """Size of the file in a pointer's place; None where there is none, or a link."""
+        pointer = self.pointer(commit, file)
+        size = disk.file_size(pointer)
+        return None if size != file.size and disk.is_foreign_link(pointer) else size
 
     def survey(self, commit: str, files: Iterable[RepoFile]) -> dict[str, OnDisk]:
         """What the disk holds of each file, by its path."""
@@ -189,6 +199,18 @@ class Store:
     def free_bytes(self) -> int:
         """Free space on the file system that holds, or will hold, the cache."""
         return disk.free_bytes(self.cache_dir)
+
+    @cached_property
+    def hard_links_work(self) -> bool:
+        """Whether a file of the cache can have two names, or share its blocks with another."""
+        disk.make_folder(self.repo, self.cache_dir)
+        return disk.hard_links_work(self.repo) or self.clones_work
+
+    @cached_property
+    def clones_work(self) -> bool:
+        """Whether two files of the cache can share their blocks."""
+        disk.make_folder(self.repo, self.cache_dir)
+        return disk.clones_work(self.repo)
 
     @cached_property
     def symlinks_work(self) -> bool:
@@ -225,26 +247,6 @@ class Store:
             with suppress(OSError):  # there is one
                 disk.point(pointer, blob)
 
-    def lead(self, commit: str, file: RepoFile, place: Path) -> None:
-        """Make the pointer of a file whose bytes lie at `place`: its blob, or where symlinks do not work, another path.
-
-        Raises:
-            OSError: The file system refuses.
-        """
-        pointer = self.pointer(commit, file)
-        disk.make_folder(pointer.parent, self.repo)
-        if self.symlinks_work and place == self.blob(file):
-            disk.point(pointer, place)
-            return
-        disk.make_folder(self.blobs, self.repo)
-        name = self.spare_name(file)
-        try:
-            if not disk.share(place, name):
-                shutil.copyfile(place, name)
-            disk.give_name(name, pointer)
-        finally:
-            disk.remove(name, missing_ok=True)
-
     def discard(self, commit: str, file: RepoFile) -> None:
         """Remove a file that was shown to be wrong, pointer and blob."""
         for path in (self.pointer(commit, file), self.blob(file)):
@@ -255,11 +257,13 @@ class Store:
         pointer = self.pointer(commit, file)
         if self.look(commit, file).linked or not os.path.lexists(pointer):
             return ""
-        if not pointer.exists():
+        if disk.is_foreign_link(pointer):
+            return "its pointer is a link of another system, which this one cannot follow"
+        if not pointer.is_symlink():
+            return "a file stands in its pointer's place"
+        if not disk.leads_somewhere(pointer):
             return "its pointer leads to nothing"
-        if pointer.is_symlink() and self.blob(file).exists() and pointer.samefile(self.blob(file)):
-            return ""
-        return "its pointer leads to another file" if pointer.is_symlink() else "a file stands in its pointer's place"
+        return "" if disk.leads_to(pointer, self.blob(file)) else "its pointer leads to another file"
 
     def unlink_wrong_pointer(self, commit: str, file: RepoFile, *, whatever: bool = False) -> bool:
         """Make way for a pointer that leads to the right blob; returns whether something stood there.
@@ -278,7 +282,7 @@ class Store:
         pointer = self.pointer(commit, file)
         if not os.path.lexists(pointer) or (not whatever and self.look(commit, file).linked):
             return False
-        if pointer.is_symlink():
+        if pointer.is_symlink() or disk.is_foreign_link(pointer):
             disk.remove(pointer)
         else:
             disk.check_file(pointer)

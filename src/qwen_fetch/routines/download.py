@@ -109,7 +109,7 @@ class Download:
         listed = self._patience.call(lambda: snapshot.fetch(self._hub, self.store, keep=keep))
         wanted = snapshot.select(listed, self.settings.include, self.settings.exclude)
         disk = survey(self.store, self._memory, listed.commit, wanted)
-        material = search(self.store, listed.commit, wanted, disk, self.settings.adopt)
+        material = search(self.store, listed.commit, wanted, disk, self.settings.adopt, self._memory)
         plan = make_plan(wanted, disk, material, restart=not self._resume, force=self._force)
         self._emit(
             Started(
@@ -161,7 +161,8 @@ class Download:
         if not plan.complete:
             for note in check_cache(self.store):
                 self._emit(Note(note))
-            check_room(self.settings, self.store, plan)
+            for note in check_room(self.settings, self.store, plan):
+                self._emit(Note(note))
         files = [step.file for step in plan.steps]
         self._commit, self._files = listed.commit, {file.path: file for file in files}
         adopted = self._adopt(listed.commit, plan)
@@ -226,8 +227,12 @@ class Download:
             Problem: (not-complete) A file is not there.
         """
         self._enter("link")
-        for path in link(self.store, listed.commit, files):
-            self._emit(Note(f"{path}: its pointer did not lead to it, and is made again"))
+        try:
+            notes = link(self.store, listed.commit, files, self._memory, self._alive)
+        finally:
+            self._memory.save()
+        for note in notes:
+            self._emit(Note(note))
         report = make_report(self.settings, self.store, listed, files)
         if not report.complete:
             missing = [file for file in report.files if file.state != "complete"]

@@ -20,6 +20,7 @@ from qwen_fetch.base.shell import offline_switch, set_variable, unset_variable
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache import disk
 from qwen_fetch.cache.locks import locks_hold
+from qwen_fetch.transfer.plan import Action
 from qwen_fetch.transport.environment import environment
 from qwen_fetch.transport.proxy import proxy_for
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qwen_fetch.base.settings import Settings
+    from qwen_fetch.cache.material import Material
     from qwen_fetch.cache.store import Store
     from qwen_fetch.transfer.plan import Plan
 
@@ -80,8 +82,11 @@ def check_cache(store: Store) -> Iterator[str]:
         yield "locks do not hold on this file system: partial files are kept apart for each machine"
 
 
-def check_room(settings: Settings, store: Store, plan: Plan) -> None:
-    """Whether everything that is still to come fits.
+def check_room(settings: Settings, store: Store, plan: Plan) -> Iterator[str]:
+    """Whether everything that is still to come fits: what is fetched, and what has to be copied.
+
+    Yields:
+        What is copied, and why.
 
     Raises:
         Problem: (no-room) it does not; (file-too-large) the file system has a limit below a file's size.
@@ -95,13 +100,16 @@ def check_room(settings: Settings, store: Store, plan: Plan) -> None:
         raise Problem(
             catalogue.FILE_TOO_LARGE, path=store.cache_dir, size=size_text(largest), detail=why, set_home=set_home
         )
-    free, needed = store.free_bytes, plan.bytes_to_fetch
+    copied = _bytes_to_copy(store, plan)
+    if copied:
+        yield f"{size_text(copied)} will be copied: they lie on another disk, or this one has no links"
+    free, needed = store.free_bytes, plan.bytes_to_fetch + copied
     if free >= needed + _MARGIN:
         return
     raise Problem(
         catalogue.NO_ROOM,
         kept="Nothing was changed.",
-        needed=size_text(needed),
+        needed=size_text(needed) + (f", {size_text(copied)} of it copied," if copied else ""),
         path=store.cache_dir,
         free=size_text(free),
         short=size_text(needed + _MARGIN - free),
@@ -109,6 +117,32 @@ def check_room(settings: Settings, store: Store, plan: Plan) -> None:
         cleanup=settings.command("--cleanup"),
         set_home=set_home,
     )
+
+
+def _bytes_to_copy(store: Store, plan: Plan) -> int:
+    """Bytes that are on this machine, and that this disk cannot give a second name to."""
+    copied = 0
+    placed = {step.file.digest.hex for step in plan.steps if step.action is not Action.LINK}
+    for step in plan.steps:
+        if step.action is Action.ADOPT and not _takes_over(store, step.sources[0]):
+            copied += step.have
+        elif step.action is Action.LINK:
+            # One path gets the bytes themselves, each other one a copy of them.
+            if step.file.digest.hex in placed and not (store.symlinks_work or store.hard_links_work):
+                copied += step.file.size
+            placed.add(step.file.digest.hex)
+    return copied
+
+
+def _takes_over(store: Store, source: Material) -> bool:
+    """Whether its bytes can be had without a copy, if they prove right."""
+    if store.repo in source.path.parents:
+        return True  # moved at the worst
+    try:
+        near = disk.is_one_volume(source.path.resolve(), store.repo)
+    except OSError:
+        return False
+    return near and (store.hard_links_work if source.whole else store.clones_work)
 
 
 def _not_writable(error: OSError, folder: Path) -> Problem:

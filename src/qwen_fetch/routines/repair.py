@@ -114,8 +114,9 @@ def repair(
     wanted = snapshot.select(known, settings.include, settings.exclude)
     report = check(settings, store, known, wanted, emit, tick)
     settings = replace(settings, adopt=(*settings.adopt, *_usual_places(settings, store)))
-    disk = survey(store, Memory(store), known.commit, wanted)
-    plan = make_plan(wanted, disk, search(store, known.commit, wanted, disk, settings.adopt))
+    memory = Memory(store)
+    disk = survey(store, memory, known.commit, wanted)
+    plan = make_plan(wanted, disk, search(store, known.commit, wanted, disk, settings.adopt, memory))
     for step, file in zip(plan.steps, report.files, strict=True):
         if fault := _of_file(store, known, step, file):
             note(fault)

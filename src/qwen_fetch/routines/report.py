@@ -204,7 +204,16 @@ def _file(store: Store, memory: Memory, commit: str, step: Step, right: bool | N
     if step.action is Action.KEEP:
         return replace(report, state=FileState.COMPLETE)
     reason = step.reason or store.pointer_fault(commit, file)
+    if step.action is Action.LINK and not reason and (other := _other_commit(store, memory, commit, file)):
+        reason = f"in the snapshot of {other[:8]}, and linked or moved here by the next run"
     return replace(report, state=FileState.PARTIAL if step.have else FileState.MISSING, reason=reason)
+
+
+def _other_commit(store: Store, memory: Memory, commit: str, file: RepoFile) -> str | None:
+    """In whose snapshot the bytes of a file lie, where that is another one."""
+    place = memory.standing(file)
+    other = store.commit_at(place) if place else None
+    return None if other == commit else other
 
 
 def _fault(place: Path, *, weights: bool) -> str:

@@ -13,6 +13,8 @@ from qwen_fetch.base.events import FileDone, Note, Phase
 from qwen_fetch.base.parallel import on_all_cores
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache import disk
+from qwen_fetch.cache.copying import append
+from qwen_fetch.cache.linking import bring
 from qwen_fetch.cache.locks import BlobLock
 from qwen_fetch.cache.material import usable
 from qwen_fetch.cache.partial import Partial
@@ -100,50 +102,14 @@ class _Adoption:
         if not right:
             self._emit(Note(f"{path} has the size of {file.path} and other bytes: not used"))
             return 0
-        how = self._share(path) or self._copy(path, lambda: on_bytes(0))
+        how = bring(self._store, self._memory, self._commit, file, path, lambda: on_bytes(0))
         if not how:
-            self._emit(Note(f"{path} changed while it was being copied: not used"))
+            self._emit(Note(f"{path} changed while it was being taken over: not used"))
             return 0
         disk.remove(self._store.partial(file), missing_ok=True)
         self._emit(Note(f"{file.path}: {size_text(file.size)} taken over from {path} ({how})"))
         self._emit(FileDone(file.path, file.size))
         return file.size
-
-    def _share(self, path: Path) -> str:
-        """Give the file a second name, or a copy that shares its blocks; empty where neither can be done."""
-        disk.make_folder(self._store.blobs, self._store.cache_dir)
-        name = self._store.spare_name(self._file)
-        try:
-            how = disk.share(path, name)
-            if how and self._is_unchanged(path):
-                self._store.install(self._commit, self._file, name)
-                return how
-        finally:
-            disk.remove(name, missing_ok=True)
-        return ""
-
-    def _copy(self, path: Path, alive: Callable[[], None]) -> str:
-        """Copy it into the partial, so that a kill costs nothing; what is there already is not copied again."""
-        partial = Partial(self._store.partial(self._file), self._file)
-        try:
-            partial.catch_up(lambda _: alive())
-            _append(path, partial, self._file.size, alive)
-            if not partial.is_right():  # the prefix that was there was wrong
-                partial.restart()
-                _append(path, partial, self._file.size, alive)
-            if not partial.is_right():
-                partial.restart()
-                return ""
-            partial.flush()
-        finally:
-            partial.close()
-        self._store.install(self._commit, self._file)
-        return "copied"
-
-    def _is_unchanged(self, path: Path) -> bool:
-        """Whether nothing has happened to it since it was read."""
-        known = self._memory.recall(path, renamed=True)
-        return known is not None and known.digest == self._file.digest.hex
 
     def _prefix(self, source: Material, alive: Callable[[], None]) -> int:
         """Make the source's good start the partial, unless the partial is longer or says something else."""
@@ -181,21 +147,9 @@ class _Adoption:
             disk.remove(name, missing_ok=True)
         partial = Partial(self._store.partial(self._file), self._file)
         try:
-            _append(path, partial, end, alive)
+            append(path, partial, end, alive)
         finally:
             partial.close()
-
-
-def _append(path: Path, partial: Partial, end: int, alive: Callable[[], None]) -> None:
-    """Copy what `partial` does not have yet of the file at `path`, up to byte `end`."""
-    with path.open("rb", buffering=0) as source:
-        source.seek(partial.committed)
-        while partial.committed < end:
-            alive()
-            piece = source.read(min(_PIECE, end - partial.committed))
-            if not piece:
-                return
-            partial.append(piece)
 
 
 def _same_start(first: Path, second: Path, size: int) -> bool:

@@ -105,14 +105,12 @@ def make_plan(
         restart: Throw partials away (`--no-resume`); complete files stay.
         force: Fetch again even what is complete (`--force`).
     """
-    steps: list[Step] = []
-    seen: set[str] = set()
-    for file in files:
-        step = decide(file, disk[file.path], material.get(file.path, ()), restart=restart, force=force)
-        if not step.complete and file.digest.hex in seen:
-            step = Step(file, Action.LINK, file.size)  # the same bytes under another path: fetched once
-        seen.add(file.digest.hex)
-        steps.append(step)
+    steps = [decide(file, disk[file.path], material.get(file.path, ()), restart=restart, force=force) for file in files]
+    seen = {step.file.digest.hex for step in steps if step.complete}
+    for number, step in enumerate(steps):
+        if not step.complete and step.file.digest.hex in seen:  # the same bytes under another path: fetched once
+            steps[number] = Step(step.file, Action.LINK, step.file.size)
+        seen.add(step.file.digest.hex)
     return Plan(tuple(steps))
 
 

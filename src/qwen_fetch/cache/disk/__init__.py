@@ -3,11 +3,22 @@
 Each function does the same everywhere, or says in its result that it cannot be done here.
 """
 
-from qwen_fetch.cache.disk.names import CAN_REMOVE_OPEN, clone, give_name, point, remove, replace_text, share
+from qwen_fetch.cache.disk.names import (
+    CAN_REMOVE_OPEN,
+    clone,
+    give_name,
+    leads_somewhere,
+    leads_to,
+    point,
+    remove,
+    replace_text,
+    share,
+)
 from qwen_fetch.cache.disk.regular import (
     check_file,
     check_folder,
     file_size,
+    is_foreign_link,
     is_junction,
     make_folder,
     open_growing,
@@ -42,10 +53,13 @@ __all__ = [
     "give_name",
     "hard_links_work",
     "identity",
+    "is_foreign_link",
     "is_junction",
     "is_one_volume",
     "is_running",
     "is_same_file",
+    "leads_somewhere",
+    "leads_to",
     "lock_holder",
     "make_folder",
     "open_growing",

@@ -1,4 +1,4 @@
-"""Names of files: given in one step, taken away, made to lead elsewhere or shared; with patience where others look on."""
+"""Names of files: given in one step, taken away, made to lead elsewhere or shared; patiently, where others look on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["CAN_REMOVE_OPEN", "clone", "give_name", "point", "remove", "replace_text", "share"]
+__all__ = [
+    "CAN_REMOVE_OPEN",
+    "clone",
+    "give_name",
+    "leads_somewhere",
+    "leads_to",
+    "point",
+    "remove",
+    "replace_text",
+    "share",
+]
 
 CAN_REMOVE_OPEN = os.name != "nt"
 """Whether what is open can be removed."""
@@ -86,6 +96,22 @@ def point(link: Path, target: Path) -> None:
         OSError: There is something at `link`, or symlinks cannot be made here.
     """
     link.symlink_to(os.path.relpath(target, link.parent))
+
+
+def leads_somewhere(link: Path) -> bool:
+    """Whether a path leads to something that this system can open."""
+    try:
+        return link.exists()
+    except OSError:  # Windows: a link of a kind that it is told not to follow
+        return False
+
+
+def leads_to(link: Path, target: Path) -> bool:
+    """Whether `link` is a symlink that ends at `target`, and this system can follow it."""
+    try:
+        return link.is_symlink() and link.samefile(target)
+    except OSError:
+        return False
 
 
 def share(source: Path, target: Path, *, ours: bool = False) -> str:

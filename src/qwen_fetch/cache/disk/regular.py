@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,7 +15,20 @@ from qwen_fetch.base.problem import Problem
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check_file", "check_folder", "file_size", "is_junction", "make_folder", "open_growing", "read_small"]
+__all__ = [
+    "check_file",
+    "check_folder",
+    "file_size",
+    "is_foreign_link",
+    "is_junction",
+    "make_folder",
+    "open_growing",
+    "read_small",
+]
+
+_LINK_MOST = 2048  # bytes of a link that is written as a file
+_LINK_SIGNS = (b"XSym\n", b"!<symlink>", b"IntxLNK\x01")
+_TARGET = re.compile(rb"(?:\.\.[/\\])+blobs[/\\][0-9a-f]{40,64}\s*")
 
 
 def file_size(path: Path) -> int | None:
@@ -94,6 +108,22 @@ def is_junction(path: Path) -> bool:
     """Whether it is a folder of Windows that leads elsewhere."""
     status = path.lstat()
     return getattr(status, "st_reparse_tag", 0) == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
+
+
+def is_foreign_link(path: Path) -> bool:
+    """Whether it is a link of another system, as a regular file: what a share, an archive or a copy made of one.
+
+    Samba and macOS write ``XSym``, Cygwin ``!<symlink>``, Windows' NFS ``IntxLNK``; git and others the target alone.
+    """
+    try:
+        size = path.lstat().st_size
+        if not 0 < size <= _LINK_MOST or not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        with path.open("rb") as file:
+            text = file.read(_LINK_MOST).replace(b"\0", b"")
+    except OSError:
+        return False
+    return text.startswith(_LINK_SIGNS) or _TARGET.fullmatch(text) is not None
 
 
 def _open_regular(path: Path, flags: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,18 +15,27 @@ __all__ = ["Identity", "first_hole", "flush", "identity", "is_same_file"]
 class Identity(NamedTuple):
     """What tells a file that was not touched since from one that was.
 
+    No number of it is one that a mount makes up, as inodes are on FAT, exFAT and many a network share.
+
     Attributes:
         size: In bytes.
         mtime_ns: Time of the last change of its bytes, nanoseconds; anybody can set it.
-        ctime_ns: Time of the last change of anything about it, nanoseconds; nobody can set it. On Windows: when it
-            was made.
-        inode: Its number on the file system.
+        ctime_ns: Time of the last change of anything about it, nanoseconds; nobody can set it. 0, or the same as
+            `mtime_ns` after the next mount, where the file system does not keep it.
     """
 
     size: int
     mtime_ns: int
     ctime_ns: int
-    inode: int
+
+    def is_untouched(self, since: Identity) -> bool:
+        """Whether a file that was `since` then, and is this now, was left alone meanwhile.
+
+        A time of change that equals that of the bytes, which is the one known, was forgotten by the file system: to
+        set the one back changes the other.
+        """
+        same = (self.size, self.mtime_ns) == (since.size, since.mtime_ns)
+        return same and self.ctime_ns in {since.ctime_ns, self.mtime_ns}
 
 
 def identity(path: Path) -> Identity:
@@ -35,7 +45,24 @@ def identity(path: Path) -> Identity:
         OSError: There is none.
     """
     status = path.stat()
-    return Identity(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return Identity(status.st_size, status.st_mtime_ns, _change_time(path, status))
+
+
+def _change_time(path: Path, status: os.stat_result) -> int:
+    if sys.platform == "win32":  # Python's is the time when it was made
+        import ctypes  # noqa: PLC0415 - heavy
+
+        kernel = ctypes.WinDLL("kernel32")
+        kernel.CreateFileW.restype = ctypes.c_void_p
+        times = (ctypes.c_int64 * 5)()  # made, read, bytes changed, anything changed, attributes
+        everybody, existing, also_folders = 7, 3, 0x02000000
+        handle = kernel.CreateFileW(str(path), 0x80, everybody, None, existing, also_folders, None)
+        if handle not in {None, ctypes.c_void_p(-1).value}:
+            told = kernel.GetFileInformationByHandleEx(ctypes.c_void_p(handle), 0, times, ctypes.sizeof(times))
+            kernel.CloseHandle(ctypes.c_void_p(handle))
+            if told:
+                return int(times[3]) * 100
+    return status.st_ctime_ns
 
 
 def is_same_file(path: Path, descriptor: int, size: int) -> bool:

@@ -52,10 +52,8 @@ def file_size_limit(folder: Path, size: int) -> str:
 
 
 def file_system(folder: Path) -> str:
-    """The type of the file system of a folder, in the system's own word and lower case; empty where it does not tell."""
-    if sys.platform == "win32":
-        return _kind_on_windows(folder)
-    best, kind = Path(), ""
+    """The type of the file system of a folder, in the system's word and lower case; empty where it does not tell."""
+    best, kind = Path(), _kind_on_windows(folder)
     for place, name in _mounts():
         if folder.is_relative_to(place) and (not kind or place.is_relative_to(best)):
             best, kind = place, name
@@ -120,7 +118,7 @@ def clones_work(folder: Path) -> bool:
     Raises:
         OSError: Nothing at all can be made there.
     """
-    return _try(folder, lambda file, name: clone(file, name))
+    return _try(folder, clone)
 
 
 def _try(folder: Path, make: Callable[[Path, Path], object]) -> bool:
