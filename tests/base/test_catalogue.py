@@ -35,3 +35,11 @@ def test_ids_are_unique() -> None:
 def test_the_page_is_up_to_date() -> None:
     written = Path(__file__).parents[2] / "docs" / "problems.md"
     assert written.read_text(encoding="utf-8") == page(), "run: python -m qwen_fetch.base.catalogue > docs/problems.md"
+
+
+@pytest.mark.parametrize("kind", all_kinds(), ids=lambda kind: kind.id)
+def test_a_command_ends_its_step(kind: Kind) -> None:
+    """So it can stand on a line of its own, and be copied."""
+    for step in kind.do:
+        assert step.count("`") in {0, 2}
+        assert "`" not in step or step.endswith("`")

@@ -17,8 +17,8 @@ from qwen_fetch.base.events import (
     Switch,
     Waiting,
 )
+from qwen_fetch.base.units import amount_text
 from qwen_fetch.cli.wording import (
-    amount_text,
     clock_text,
     home_text,
     left_text,

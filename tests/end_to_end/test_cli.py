@@ -73,7 +73,7 @@ def test_what_makes_no_sense_is_one_clear_line_and_exit_code_2(
     assert named in first
     assert first.isprintable()
     # Beside the error only where to look.
-    assert rest == ["  do:   qwen-fetch --help shows every option."]
+    assert rest == ["  do:   Every option: qwen-fetch --help"]
 
 
 def test_the_real_command_says_the_same(tool: Tool) -> None:

@@ -31,7 +31,7 @@ def test_status_of_a_whole_download_with_the_network_down(complete: Tool, tiny_r
     ended = complete.run("--status-only")
     assert ended.code == 0, ended
     assert ended.err == ""
-    assert ended.out.splitlines()[-1] == "Complete."
+    assert ended.out.splitlines()[0] == "Complete."
     report = complete.run("--status-only", "--json").json
     sizes = {
         path.relative_to(tiny_repo).as_posix(): path.stat().st_size for path in tiny_repo.rglob("*") if path.is_file()

@@ -26,25 +26,31 @@ def test_every_component_has_a_line_and_the_rest_is_told(whole: Bench) -> None:
     assert ended.code == 3
     assert ended.err == ""
     lines = ended.out.splitlines()
-    assert [line.split()[0] for line in lines[1:9]] == [
-        "(top)",
-        "processor",
-        "scheduler",
-        "text_encoder",
-        "tokenizer",
-        "transformer",
-        "vae",
-        "all",
-    ]
-    assert lines[6].split()[1:4] == ["10", "of", "11"]
-    assert lines[6].endswith("partial")
-    assert lines[7].endswith("[####################]  152.6 KB of 152.6 KB  complete")
+    assert lines[0].startswith("Not complete: ")
+    assert lines[0].endswith(" MB here, 5.0 MB to fetch.")
+    rows = [line for line in lines if line.startswith("  ")]
+    assert [line.split()[0] for line in rows] == ["text_encoder", "transformer", "vae", "4", "all"]
+    assert rows[1].split()[1] == "10/11"
+    assert rows[1].endswith("partial")
+    assert rows[2].endswith("[####################]    153/153 KB  complete")
+    assert max(map(len, rows)) < 80
     text = "\n".join(lines)
     assert "resumes at byte 1,000,000" in text
     assert f"missing    {OTHER}  3.0 MB, its pointer leads to nothing" in text
     assert "leftovers  1 files, 5.0 KB: python" in text
     assert " GB free" in text
-    assert lines[-1].startswith("5.0 MB to fetch: python")
+    assert lines[-1].startswith("Go on: python")
+    unfolded = whole.tool.run("--status-only", "-v").out.splitlines()
+    assert sum(line.startswith("  ") for line in unfolded) == 8
+
+
+def test_a_long_list_is_folded_and_with_v_unfolded(whole: Bench) -> None:
+    for blob in whole.tool.blobs.iterdir():
+        blob.unlink()
+    folded, whole_list = (whole.tool.run("--status-only", *more).out.splitlines() for more in ((), ("-v",)))
+    assert len(folded) < 24
+    assert any("and 35 more" in line for line in folded)
+    assert sum(line.startswith("missing") for line in whole_list) == 39
 
 
 def test_the_contract_for_programs(whole: Bench) -> None:
@@ -77,9 +83,7 @@ def test_before_the_first_download_the_default_repo_is_known(tool: Tool) -> None
     ended = tool.run("--status-only")
     assert ended.code == 3
     assert "57.7 GB" in ended.out
-    assert (
-        "transformer   0 of 11 files" in ended.out.replace("  0", " 0").replace("   0", "  0") or "0 of 11" in ended.out
-    )
+    assert "0/11 files" in ended.out
     nothing = tool.run("--status-only", "--repo-id", "Some/Other")
     assert nothing.code == 3
     assert "[nothing-known]" in nothing.err

@@ -94,13 +94,14 @@ def test_the_contract_of_json(store: Store, settings: Settings) -> None:
 def test_the_report_for_people(store: Store, settings: Settings) -> None:
     lines = list(status_lines(make_report(settings, store, SNAPSHOT, FILES), "again"))
     text = "\n".join(lines)
-    assert lines[0].startswith("o/n at main (cccccccc) in ")
-    assert any(line.startswith("  all     1 of  4 files") for line in lines)
+    assert lines[:1] == ["Not complete: 140/400 B here, 1 damaged, 260 B to fetch."]
+    assert lines[1].startswith("o/n at main (cccccccc) in ")
+    assert any(line.startswith("  all        1/4 files") for line in lines)
     assert "partial    b  40 B of 100 B, resumes at byte 40" in lines
     assert "missing    c  100 B" in lines
     assert "corrupt    d  the stored file has 7 bytes instead of 100" in lines
     assert "leftovers  1 files, 9 B: again --cleanup" in lines
-    assert lines[-1] == "260 B to fetch: again"
+    assert lines[-1] == "Go on: again"
     assert "Complete." not in text
     last = list(status_lines(make_report(settings, store, SNAPSHOT, [A]), "again"))[-1]
-    assert last == "Complete; 1 files were never read back: again --verify"
+    assert last == "Read it once: again --verify"

@@ -19,7 +19,7 @@ USAGE = Kind(
     ExitCode.USAGE,
     what="{detail}",
     why="",
-    do=("qwen-fetch --help shows every option.",),
+    do=("Every option: `qwen-fetch --help`",),
 )
 NO_MATCH = Kind(
     "no-match",
@@ -33,14 +33,14 @@ NOTHING_KNOWN = Kind(
     ExitCode.INCOMPLETE,
     what="Nothing is known here about {repo_id} at {revision}.",
     why="No download has begun in {cache_dir}, or another revision was fetched.",
-    do=("Start the download: {command}",),
+    do=("Start the download: `{command}`",),
 )
 NOT_COMPLETE = Kind(
     "not-complete",
     ExitCode.INCOMPLETE,
     what="{missing} of {total} files are missing.",
     why="They have not been fetched yet.",
-    do=("Fetch them: {command}",),
+    do=("Fetch them: `{command}`",),
 )
 
 NOT_INSTALLED = Kind(
@@ -48,7 +48,7 @@ NOT_INSTALLED = Kind(
     ExitCode.UNEXPECTED,
     what="The Python package {package} is missing.",
     why="The program was started without being installed, or by another Python than the one it was installed for.",
-    do=('Install it, in the folder that holds pyproject.toml: "{python}" -m pip install .',),
+    do=('Install it, in the folder that holds pyproject.toml: `"{python}" -m pip install .`',),
 )
 
 # --- the network ---------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ OFFLINE = Kind(
     ExitCode.NETWORK,
     what="The network is switched off by {variable}.",
     why="This environment variable tells every Hub client to stay offline.",
-    do=("Switch it on again: {unset}", _GO_ON),
+    do=("Switch it on again: `{unset}`", _GO_ON),
 )
 NETWORK = Kind(
     "network",
@@ -107,14 +107,14 @@ PROXY_LOGIN = Kind(
     ExitCode.NETWORK,
     what="{detail}: it wants a user and a password before it connects to {host}.",
     why="{source} names this proxy, without a login or with one that it does not accept.",
-    do=("Put them into the address, percent-encoded: {set_proxy}", _GO_ON),
+    do=("Put them into the address, percent-encoded: `{set_proxy}`", _GO_ON),
 )
 TLS = Kind(
     "tls-intercepted",
     ExitCode.NETWORK,
     what="The certificate of {host} is not trusted (issued by {issuer}).",
     why="{who}That issuer is not among those that this machine trusts.",
-    do=("If it is to be trusted, save its certificate to a file, and name it: {set_ca}", _GO_ON),
+    do=("If it is to be trusted, save its certificate to a file, and name it: `{set_ca}`", _GO_ON),
 )
 CERTIFICATE_DATE = Kind(
     "certificate-date",
@@ -135,7 +135,7 @@ CERTIFICATE_FILE = Kind(
     ExitCode.USAGE,
     what="{variable} names {path} for the certificates to trust, but {detail}.",
     why="Without it no certificate can be checked, and nothing is sent unchecked.",
-    do=("Name the right one: {set_ca}", "Or trust what the system trusts: {unset}"),
+    do=("Name the right one: `{set_ca}`", "Or trust what the system trusts: `{unset}`"),
 )
 NOT_TLS = Kind(
     "not-tls",
@@ -184,35 +184,35 @@ RATE_LIMITED = Kind(
     ExitCode.NETWORK,
     what="{host} wants fewer requests: {detail}.",
     why="Too many requests came from this network address: a shared line, or many runs one after the other.",
-    do=("Wait some minutes. With a login the limit is higher: hf auth login", _GO_ON),
+    do=("Wait some minutes. With a login the limit is higher: `hf auth login`", _GO_ON),
 )
 NO_PROGRESS = Kind(
     "no-progress",
     ExitCode.NETWORK,
     what="{path}: {tries} tries in a row brought no new byte (last: {detail}).",
     why="The line or the server keeps failing at this place.",
-    do=("{diagnose}", "Try the other way: {command} --transport {other}"),
+    do=("{diagnose}", "Try the other way: `{command} --transport {other}`"),
 )
 URL_REFUSED = Kind(
     "address-refused",
     ExitCode.NETWORK,
     what="{path}: the data host refuses every address that the Hub gives ({detail}).",
     why="A fault of the data host, a filter on the way, or a clock that is wrong.",
-    do=("Try the other way: {command} --transport {other}", "{diagnose}"),
+    do=("Try the other way: `{command} --transport {other}`", "{diagnose}"),
 )
 NOT_THE_FILE = Kind(
     "not-the-file",
     ExitCode.NETWORK,
     what="{path}: something else is served in its place ({detail}).",
     why="{host} or something on the way answers with a page, another range or another length.",
-    do=("Try the other way: {command} --transport {other}", "{diagnose}"),
+    do=("Try the other way: `{command} --transport {other}`", "{diagnose}"),
 )
 STALE_LISTING = Kind(
     "stale-listing",
     ExitCode.CORRUPT,
     what="{path}: {host} lists one digest and serves another ({detail}), also when asked once more.",
     why="The listing and the files of that endpoint do not belong together: a mirror that is out of step.",
-    do=("Ask another endpoint: {command} --endpoint https://huggingface.co", "Or wait until it has caught up."),
+    do=("Ask another endpoint: `{command} --endpoint https://huggingface.co`", "Or wait until it has caught up."),
 )
 
 # --- access --------------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ BAD_TOKEN = Kind(
     ExitCode.ACCESS,
     what="{host} does not accept the token from {source}, and {repo_id} cannot be had without one.",
     why="{said}",
-    do=("Log in again: hf auth login", "Or forget the token: {unset}"),
+    do=("Log in again: `hf auth login`", "Or forget the token: `{unset}`"),
 )
 GATED = Kind(
     "gated",
@@ -275,8 +275,8 @@ NO_ROOM = Kind(
     what="{needed} are still to come, but {path} has {free} free.",
     why="{largest}",
     do=(
-        "Free {short}; {cleanup} removes what was left over.",
-        "Or put the cache on a larger disk: {set_home}",
+        "Free {short}. What was left over goes with: `{cleanup}`",
+        "Or put the cache on a larger disk: `{set_home}`",
     ),
 )
 DISK_FULL = Kind(
@@ -284,21 +284,21 @@ DISK_FULL = Kind(
     ExitCode.DISK_FULL,
     what="The disk of {path} is full.",
     why="{detail}",
-    do=("Free some space: {cleanup} removes what was left over.", _GO_ON),
+    do=("Free some space. What was left over goes with: `{cleanup}`", _GO_ON),
 )
 NOT_WRITABLE = Kind(
     "not-writable",
     ExitCode.FILE_SYSTEM,
     what="Nothing can be written in {path}: {detail}.",
     why="{owner}",
-    do=("{remedy}", "Or use another folder: --cache-dir"),
+    do=("Make it writable for this user: `{remedy}`", "Or use another folder: --cache-dir"),
 )
 FILE_TOO_LARGE = Kind(
     "file-too-large",
     ExitCode.FILE_SYSTEM,
     what="{path} cannot hold a file of {size}.",
     why="{detail}",
-    do=("Put the cache on NTFS, ext4 or APFS: {set_home}",),
+    do=("Put the cache on NTFS, ext4 or APFS: `{set_home}`",),
 )
 FILE_SYSTEM = Kind(
     "file-system",
@@ -349,7 +349,7 @@ VERIFY_FAILED = Kind(
     ExitCode.CORRUPT,
     what="{count} of {total} files are not what the Hub lists: {paths}.",
     why="The files were changed or damaged after they were written, or another tool stored them unchecked.",
-    do=("Fetch just these again: {command}",),
+    do=("Fetch just these again: `{command}`",),
 )
 
 # --- loading -------------------------------------------------------------------------------------------------
@@ -366,14 +366,14 @@ NOT_DOWNLOADED = Kind(
     ExitCode.CANNOT_LOAD,
     what="{repo_id} is not whole on this disk: {detail}.",
     why="The download has not been made or finished, or files were removed or moved afterwards.",
-    do=("Download it: {command}",),
+    do=("Download it: `{command}`",),
 )
 DAMAGED_WEIGHTS = Kind(
     "damaged-weights",
     ExitCode.CANNOT_LOAD,
     what="{path} cannot be loaded: {detail}.",
     why="A download or a copy was cut, or something else was saved under this name.",
-    do=("Fetch this file again: {command}",),
+    do=("Fetch this file again: `{command}`",),
 )
 COMFYUI_LAYOUT = Kind(
     "comfyui-layout",
@@ -397,28 +397,28 @@ PACKAGE_MISSING = Kind(
     ExitCode.CANNOT_LOAD,
     what="The package {package} is not installed.",
     why="Downloading does without it; loading the model needs it.",
-    do=("{command}",),
+    do=("`{command}`",),
 )
 PACKAGE_TOO_OLD = Kind(
     "package-too-old",
     ExitCode.CANNOT_LOAD,
     what="{package} {version} is too old; this model needs {least} or newer.",
     why="Older versions lack its classes, or load it in twice the memory.",
-    do=("{command}",),
+    do=("`{command}`",),
 )
 TORCHVISION_MISMATCH = Kind(
     "torchvision-mismatch",
     ExitCode.CANNOT_LOAD,
     what="torchvision {torchvision} does not work with torch {torch}: {detail}.",
     why="The two are compiled for each other; one was upgraded alone, or they come from different indexes.",
-    do=("Install both at once, from the same index: pip install --upgrade --force-reinstall torch torchvision",),
+    do=("Install both at once, from the same index: `pip install --upgrade --force-reinstall torch torchvision`",),
 )
 TORCH_BROKEN = Kind(
     "torch-broken",
     ExitCode.CANNOT_LOAD,
     what="torch cannot be imported: {detail}.",
     why="Its installation is damaged, or made for another system.",
-    do=("Install it again: pip install --force-reinstall torch torchvision",),
+    do=("Install it again: `pip install --force-reinstall torch torchvision`",),
 )
 TORCH_WITHOUT_CUDA = Kind(
     "torch-without-cuda",
@@ -436,8 +436,8 @@ LOAD_FAILED = Kind(
     what="{class_name} could not be built: {detail}.",
     why="The files are whole; diffusers or transformers refuse them. Their versions may not fit each other.",
     do=(
-        'Bring the packages up to date: pip install --upgrade "qwen-fetch[load]"',
-        "Compare the files with the Hub's digests: {command}",
+        'Bring the packages up to date: `pip install --upgrade "qwen-fetch[load]"`',
+        "Compare the files with the Hub's digests: `{command}`",
     ),
 )
 OUT_OF_MEMORY = Kind(
@@ -452,7 +452,7 @@ SHAPES_DIFFER = Kind(
     ExitCode.CANNOT_LOAD,
     what="The weights of {component} do not fit its configuration: {detail}.",
     why="Files of different models or editions were mixed in one folder.",
-    do=("Compare them with the Hub's digests: {command}",),
+    do=("Compare them with the Hub's digests: `{command}`",),
 )
 
 # --- the end -------------------------------------------------------------------------------------------------
@@ -469,14 +469,14 @@ INTERRUPTED = Kind(
     ExitCode.INTERRUPTED,
     what="Stopped by Ctrl-C.",
     why="",
-    do=("Go on from here: {command}",),
+    do=("Go on from here: `{command}`",),
 )
 TERMINATED = Kind(
     "terminated",
     ExitCode.TERMINATED,
     what="Stopped by SIGTERM.",
     why="",
-    do=("Go on from here: {command}",),
+    do=("Go on from here: `{command}`",),
 )
 UNEXPECTED = Kind(
     "unexpected",

@@ -5,10 +5,13 @@ The kinds of problem are in `catalogue`. This module imports nothing of the pack
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 
 __all__ = ["ExitCode", "Kind", "Problem"]
+
+_COMMAND = re.compile(r"([^`]*)`([^`]*)`")
 
 
 class ExitCode(IntEnum):
@@ -39,7 +42,7 @@ class Kind:
         exit_code: What the process returns.
         what: What happened.
         why: The likely cause.
-        do: What to do now, each a sentence or a command.
+        do: What to do now, each a sentence, which a command in backticks may end.
     """
 
     id: str
@@ -85,9 +88,14 @@ class Problem(Exception):  # noqa: N818 - it is told to the user as a problem, n
         return self.kind.why.format(**self.facts)
 
     @property
+    def steps(self) -> tuple[tuple[str, str], ...]:
+        """What to do now: sentences, each with the command that ends it; empty where there is none."""
+        return tuple(map(self._step, self.kind.do))
+
+    @property
     def do(self) -> tuple[str, ...]:
-        """What to do now."""
-        return tuple(line.format(**self.facts) for line in self.kind.do)
+        """The same as texts."""
+        return tuple(text + command for text, command in self.steps)
 
     def as_json(self) -> dict[str, object]:
         """The same for programs."""
@@ -107,3 +115,10 @@ class Problem(Exception):  # noqa: N818 - it is told to the user as a problem, n
             f"error: {self.what} [{self.id}]",
             *(f"  {label + ':':<5} {text}" for label, text in parts if text),
         ]
+
+    def _step(self, template: str) -> tuple[str, str]:
+        said = template.format(**self.facts)
+        if not (match := _COMMAND.fullmatch(said)):
+            return said, ""
+        text, command = match.groups()
+        return (text, command) if command else (text.rstrip(": ") + ".", "")

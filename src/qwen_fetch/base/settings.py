@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.door import keep_secret
 from qwen_fetch.base.problem import Problem
-from qwen_fetch.base.shell import quoted, shown_path
+from qwen_fetch.base.shell import program, quoted
 
 __all__ = ["DEFAULT_ENDPOINT", "DEFAULT_REPO", "Settings", "Transport", "TransportChoice", "checked_token"]
 
@@ -147,14 +146,13 @@ class Settings:
         """The Hub's host name, for messages."""
         return urlsplit(self.hub_endpoint).hostname or self.hub_endpoint
 
-    def command(self, *more: str, program: str = "") -> str:
+    def command(self, *more: str) -> str:
         """A command line that repeats this request, for the user to copy; never holds the token.
 
         Args:
             more: Further words.
-            program: What to start; empty: the program that runs now.
         """
-        words = [program or _program()]
+        words = [program()]
         if self.repo_id != DEFAULT_REPO:
             words += ["--repo-id", self.repo_id]
         if self.revision != "main":
@@ -208,15 +206,3 @@ def _is_endpoint(text: str) -> bool:
 
 def _is_revision(text: str) -> bool:
     return bool(_REVISION.fullmatch(text)) and ".." not in text
-
-
-def _program() -> str:
-    """How the user starts this program, so that a proposed command can be copied as it is."""
-    started = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path("qwen-fetch")
-    if started.name == "fix_download.py":  # it mends; what it proposes is done by its sibling
-        started = started.with_name("download_qwen_edit_hub.py")
-    if started.name == "__main__.py":
-        return "python -m qwen_fetch"
-    if started.suffix == ".py":
-        return f"python {quoted(shown_path(started))}"
-    return "qwen-fetch"

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
+from typing import Literal
 
-__all__ = ["is_switched_on", "offline_switch", "quoted", "set_variable", "shown_path", "unset_variable"]
+__all__ = ["is_switched_on", "offline_switch", "program", "quoted", "set_variable", "shown_path", "unset_variable"]
 
 _OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+# Each command as a script of the checkout, and as it is installed.
+_TOOLS = {
+    "download": ("download_qwen_edit_hub.py", "qwen-fetch"),
+    "repair": ("fix_download.py", "qwen-fetch-repair"),
+    "edit": ("edit_image.py", "qwen-fetch-edit"),
+}
 _SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 _SAFE_ON_WINDOWS = re.compile(r"[\w@%+=:,./\\-]+", re.ASCII)
 
@@ -28,6 +36,22 @@ def quoted(word: str) -> str:
     if (_SAFE_ON_WINDOWS if os.name == "nt" else _SAFE).fullmatch(word):
         return word
     return f'"{word}"' if os.name == "nt" else "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def program(tool: Literal["download", "repair", "edit"] = "download") -> str:
+    """How a command is started, in the way in which the user started the one that runs: to be copied as it is."""
+    script, installed = _TOOLS[tool]
+    started = Path(sys.argv[0] if sys.argv else "")
+    if started.name in {known for known, _ in _TOOLS.values()}:
+        return f"python {quoted(shown_path(started.with_name(script)))}"
+    if started.parts[-2:] == ("qwen_fetch", "__main__.py") and tool == "download":
+        return "python -m qwen_fetch"
+    if started.with_suffix("").name in {known for _, known in _TOOLS.values()} and len(started.parts) > 1:
+        from shutil import which  # noqa: PLC0415 - 5 ms, and seldom needed
+
+        if which(installed) is None:  # in an environment that is not on the path
+            return quoted(str(started.with_name(installed + started.suffix)))
+    return installed
 
 
 def shown_path(path: str | os.PathLike[str]) -> str:

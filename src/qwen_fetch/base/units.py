@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-__all__ = ["day_text", "parse_bytes", "parse_time", "size_text", "time_text"]
+__all__ = ["amount_text", "day_text", "parse_bytes", "parse_time", "size_text", "time_text"]
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 
@@ -41,6 +41,14 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.2f} TB"
+
+
+def amount_text(done: int, total: int) -> str:
+    """``28.3/57.7 GB``: both in the unit of the whole."""
+    number, unit = size_text(total).split()
+    scale = 1000 ** ("B", "KB", "MB", "GB", "TB").index(unit)
+    digits = len(number.partition(".")[2]) if len(number) <= 4 else 0
+    return f"{done / scale:.{digits}f}/{total / scale:.{digits}f} {unit}"
 
 
 def time_text(seconds: float) -> str:

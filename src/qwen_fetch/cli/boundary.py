@@ -16,6 +16,8 @@ from qwen_fetch.base.door import say
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.shell import quoted
 from qwen_fetch.base.units import size_text
+from qwen_fetch.cli.block import tell
+from qwen_fetch.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -188,7 +190,7 @@ def _tell(problem: Problem, arguments: argparse.Namespace) -> int:
 
         say("".join(traceback.format_exception(problem)), file=sys.stderr, end="")
     with suppress(OSError):
-        say("\n".join(problem.lines()), file=sys.stderr)
+        tell(problem, Terminal.of(sys.stderr))
     if arguments.json:
         print_json({"error": problem.as_json()})
     return problem.exit_code

@@ -11,6 +11,8 @@ from qwen_fetch.base.door import say
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
 from qwen_fetch.base.version import __version__
+from qwen_fetch.cli.block import tell
+from qwen_fetch.cli.terminal import Terminal
 from qwen_fetch.loading.editing import GUIDANCE, Edit, run
 from qwen_fetch.loading.explain_load import explain_load
 from qwen_fetch.loading.loader import Request
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             say(str(run(edit, request)))
     except Problem as problem:
-        say("\n".join(problem.lines()), file=sys.stderr)
+        tell(problem, Terminal.of(sys.stderr))
         return problem.exit_code
     except KeyboardInterrupt:
         say("Stopped; nothing was written.", file=sys.stderr)

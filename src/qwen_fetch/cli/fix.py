@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
         else:
             if not done.findings:
                 say("Nothing is wrong.")
-            say("\n".join(status_lines(done.report, settings.command())))
+            say("\n".join(status_lines(done.report, settings.command(), everything=arguments.verbose)))
         return ExitCode.DONE if done.report.complete else ExitCode.INCOMPLETE
 
     return attended(settings, arguments, body)

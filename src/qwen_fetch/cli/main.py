@@ -140,7 +140,7 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(report.as_json())
     else:
-        say("\n".join(status_lines(report, settings.command())))
+        say("\n".join(status_lines(report, settings.command(), everything=arguments.verbose)))
     return ExitCode.DONE if report.complete else ExitCode.INCOMPLETE
 
 

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qwen_fetch.base.events import Event, Phase, Progress, Started, Waiting
-from qwen_fetch.base.units import size_text
+from qwen_fetch.base.units import amount_text, size_text
 from qwen_fetch.cli.pace import Pace
 from qwen_fetch.cli.tally import Tally, counted
 from qwen_fetch.cli.wording import (
     PHASES,
-    amount_text,
     clock_text,
     home_text,
     left_text,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, TextIO
 
 from qwen_fetch.base.door import clean, draw
@@ -42,9 +45,10 @@ class Terminal:
     task_bar: bool
 
     @classmethod
-    def of(cls, stream: TextIO, environment: Mapping[str, str] = os.environ) -> Terminal:
-        """Look at a stream, and at what the environment says of it."""
-        is_terminal = stream.isatty()
+    def of(cls, stream: TextIO | None, environment: Mapping[str, str] = os.environ) -> Terminal:
+        """Look at a stream, and at what the environment says of it; None: a program without a console has none."""
+        stream = stream or io.StringIO()
+        is_terminal = not stream.closed and stream.isatty()
         moves = is_terminal and environment.get("TERM") != "dumb"
         colour = moves and not environment.get("NO_COLOR")  # no-color.org
         if environment.get("FORCE_COLOR"):
@@ -74,6 +78,14 @@ class Terminal:
         """
         word, space, rest = clean(self.signs(text)).partition(" ")
         draw(f"{paint(word, colour, wanted=self.colour)}{space}{rest}\n", self.stream)
+
+    def fitted(self, text: str) -> str:
+        """A text whose lines end between words, where somebody looks; in a log as it is."""
+        if not self.is_terminal:
+            return text
+        width = self.size()[0]
+        lines = (wrap(line, width, subsequent_indent="  ", break_long_words=False) for line in text.splitlines())
+        return "\n".join(itertools.chain.from_iterable(lines))
 
     def signs(self, text: str) -> str:
         """A text in signs that the encoding has."""

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PHASES",
-    "amount_text",
     "clock_text",
     "home_text",
     "left_text",
@@ -64,14 +63,6 @@ def home_text(path: str) -> str:
     """A path as people write it: from their home."""
     home = str(Path("~").expanduser())
     return "~" + path[len(home) :] if len(home) > 1 and path.startswith(home + os.sep) else path
-
-
-def amount_text(done: int, total: int) -> str:
-    """``28.3/57.7 GB``: both in the unit of the whole."""
-    number, unit = size_text(total).split()
-    scale = 1000 ** ("B", "KB", "MB", "GB", "TB").index(unit)
-    digits = len(number.partition(".")[2]) if len(number) <= 4 else 0
-    return f"{done / scale:.{digits}f}/{total / scale:.{digits}f} {unit}"
 
 
 def left_text(seconds: float) -> str:

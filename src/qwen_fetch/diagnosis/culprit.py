@@ -118,7 +118,7 @@ def facts_of(settings: Settings) -> dict[str, Any]:
         "repo_id": settings.repo_id,
         "endpoint": settings.hub_endpoint,
         "command": settings.command(),
-        "diagnose": f"See what is wrong on the way: {settings.command('--diagnose')}",
+        "diagnose": f"See what is wrong on the way: `{settings.command('--diagnose')}`",
     }
 
 
@@ -164,7 +164,7 @@ def _about_access(failure: Failure, settings: Settings, path: str) -> dict[str, 
         check = "Check --revision: a branch, a tag or a commit of this repo."
     elif path:
         subject = f"{path} of {settings.repo_id}"
-        said, check = "It is listed, and is not there.", f"Ask for the listing once more: {settings.command()}"
+        said, check = "It is listed, and is not there.", f"Ask for the listing once more: `{settings.command()}`"
     elif code == "RepoNotFound":
         said = "A name is misspelt, or the repo is private and no token was sent that may see it."
     elif not code:
@@ -174,7 +174,7 @@ def _about_access(failure: Failure, settings: Settings, path: str) -> dict[str, 
         "subject": subject,
         "said": said,
         "check": check,
-        "login": "Log in with an account that may see it: hf auth login",
+        "login": "Log in with an account that may see it: `hf auth login`",
         "account": "No token was sent, or none that it knows."
         if anonymous
         else "The account of the token has not done so.",

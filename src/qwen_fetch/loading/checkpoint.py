@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
-from qwen_fetch.base.shell import quoted, shown_path
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing.cached import cached
 from qwen_fetch.listing.entries import is_commit
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.loading.weights import Tensor
 
-__all__ = ["Checkpoint", "download_command", "open_checkpoint"]
+__all__ = ["Checkpoint", "open_checkpoint"]
 
 _CONFIGS = (  # of a component's folder, one of these; transformers 5 saves other names than those of 2025
     "config.json",
@@ -126,17 +124,6 @@ def open_checkpoint(settings: Settings, folder: Path | None = None) -> Checkpoin
     return checkpoint
 
 
-def download_command(settings: Settings, *more: str) -> str:
-    """The command that brings the snapshot, or the rest of it."""
-    return settings.command(*more, program=_downloader())
-
-
-def _downloader() -> str:
-    """The download tool as it lies beside the script that runs, or as it is installed."""
-    tool = Path(sys.argv[0]).with_name("download_qwen_edit_hub.py")
-    return f"python {quoted(shown_path(tool))}" if tool.is_file() else "qwen-fetch"
-
-
 def _cached_folder(settings: Settings) -> Path:
     store = Store.open(settings.hub_cache, settings.repo_id)
     known = cached(settings, store)
@@ -219,7 +206,7 @@ def _missing(settings: Settings, detail: str) -> Problem:
         catalogue.NOT_DOWNLOADED,
         repo_id=settings.repo_id,
         detail=detail,
-        command=download_command(settings),
+        command=settings.command(),
         kept="What is here stays; only the rest is fetched.",
     )
 
@@ -229,5 +216,5 @@ def _damaged(settings: Settings, path: str, detail: str) -> Problem:
         catalogue.DAMAGED_WEIGHTS,
         path=path,
         detail=detail,
-        command=download_command(settings, "--force", "--selective", path),
+        command=settings.command("--force", "--selective", path),
     )

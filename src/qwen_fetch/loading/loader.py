@@ -18,7 +18,7 @@ from qwen_fetch.base.door import say
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
 from qwen_fetch.base.units import time_text
-from qwen_fetch.loading.checkpoint import download_command, open_checkpoint
+from qwen_fetch.loading.checkpoint import open_checkpoint
 from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.loading.hardware import EXACT_PINNING, Hardware, look, look_with_torch, peak_ram
 from qwen_fetch.loading.ladder import choose
@@ -229,5 +229,5 @@ def _ask_for_exact_pinning() -> None:
 
 def _load_failed(request: Request, checkpoint: Checkpoint, error: Exception) -> Problem:
     detail = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    command = download_command(request.settings, "--verify")
+    command = request.settings.command("--verify")
     return Problem(catalogue.LOAD_FAILED, class_name=checkpoint.class_name, detail=detail, command=command)

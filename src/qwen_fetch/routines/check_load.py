@@ -15,7 +15,7 @@ from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing.cached import cached
-from qwen_fetch.loading.checkpoint import download_command, open_checkpoint
+from qwen_fetch.loading.checkpoint import open_checkpoint
 from qwen_fetch.loading.components import check_component
 from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.loading.explain_load import explain_load
@@ -102,7 +102,7 @@ def check_load(settings: Settings, emit: Listener, tick: Callable[[], None] = la
     import_torch()
     for name in checkpoint.components:
         tick()
-        check_component(checkpoint, name, verify_command=download_command(settings, "--verify"))
+        check_component(checkpoint, name, verify_command=settings.command("--verify"))
     return Loadable(checkpoint, machine, placement, digests)
 
 
@@ -114,6 +114,6 @@ def _compare_digests(settings: Settings, checkpoint: Checkpoint, emit: Listener,
     wanted = [file for file in known.files if store.pointer(known.commit, file) in checkpoint.files]
     report = check(settings, store, known, wanted, emit, tick)
     for file in report.in_state(FileState.CORRUPT):
-        command = download_command(settings)
+        command = settings.command()
         raise Problem(catalogue.DAMAGED_WEIGHTS, path=file.path, detail="its digest is not the Hub's", command=command)
     return len(report.files)

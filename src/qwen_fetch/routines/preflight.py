@@ -149,7 +149,7 @@ def _not_writable(error: OSError, folder: Path) -> Problem:
     place = Path(error.filename or folder)
     while not place.exists() and place != place.parent:
         place = place.parent
-    owner, remedy = "The file system refuses it.", "Make it writable for this user."
+    owner, remedy = "The file system refuses it.", ""
     if error.errno == errno.EROFS:
         owner = "It is mounted read-only."
     elif error.errno in {errno.EACCES, errno.EPERM} and (users := disk.foreign_owner(place)):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
-from qwen_fetch.base.units import size_text
+from qwen_fetch.base.shell import program
+from qwen_fetch.base.units import amount_text, size_text
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing import snapshot
 from qwen_fetch.listing.cached import cached
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["status", "status_lines"]
 
 _BAR = 20  # characters
-_MANY = 12  # lines of one kind before the rest is only counted
+_MANY = 4  # lines of one kind before the rest is only counted
 
 
 def status(settings: Settings) -> Report:
@@ -62,38 +63,57 @@ def _of_newest_listing(settings: Settings, store: Store) -> Report | None:
     if known is None:
         return None
     report = make_report(settings, store, known, snapshot.select(known, settings.include, settings.exclude))
-    what = f"refs/{settings.revision} leads to no listing: this is the newest one here. tools/fix_download.py mends it."
+    what = f"refs/{settings.revision} leads to no listing: this is the newest one here. Mend it: {program('repair')}"
     return replace(report, note=what)
 
 
-def status_lines(report: Report, command: str) -> Iterator[str]:
-    """The report for people.
+def status_lines(report: Report, command: str, *, everything: bool = False) -> Iterator[str]:
+    """The report for people: the verdict first, what matters of the rest, and last what to type next.
 
     Args:
         report: What to show.
         command: The command line that goes on with it.
+        everything: Unfold what is folded: small components that are whole, and long lists.
     """
+    yield _verdict(report)
     commit = f" ({report.commit[:8]})" if report.commit else ""
     yield f"{report.repo_id} at {report.revision}{commit} in {report.cache_dir}"
     if report.note:
         yield f"note       {report.note}"
-    yield from _components(report)
-    yield from _some("partial", report.in_state(FileState.PARTIAL), _resume)
-    yield from _some("missing", report.in_state(FileState.MISSING), _size)
-    yield from _some("corrupt", report.in_state(FileState.CORRUPT), lambda file: file.reason)
+    yield from _components(report, everything=everything)
+    most = len(report.files) if everything else _MANY
+    yield from _some("corrupt", report.in_state(FileState.CORRUPT), lambda file: file.reason, most)
+    yield from _some("partial", report.in_state(FileState.PARTIAL), _resume, most)
+    yield from _some("missing", report.in_state(FileState.MISSING), _size, most)
     if report.leftovers:
         spare = sum(leftover.bytes for leftover in report.leftovers)
         yield f"leftovers  {len(report.leftovers)} files, {size_text(spare)}: {command} --cleanup"
     yield f"verified   {_verified(report.files)}"
     yield f"disk       {size_text(report.disk_free)} free"
-    yield _verdict(report, command)
+    if not report.complete:
+        yield f"Go on: {command}"
+    elif any(file.verified is None for file in report.files):
+        yield f"Read it once: {command} --verify"
 
 
-def _components(report: Report) -> Iterator[str]:
+def _verdict(report: Report) -> str:
+    if report.complete:
+        unread = sum(file.verified is None for file in report.files)
+        return f"Complete; {unread} of {len(report.files)} files were never read back." if unread else "Complete."
+    here = report.bytes_present + report.bytes_partial
+    wrong = len(report.in_state(FileState.CORRUPT))
+    bad = f", {wrong} damaged" if wrong else ""
+    left = size_text(report.bytes_total - here)
+    return f"Not complete: {amount_text(here, report.bytes_total)} here{bad}, {left} to fetch."
+
+
+def _components(report: Report, *, everything: bool) -> Iterator[str]:
     components: dict[str, list[FileReport]] = {}
     for file in report.files:
-        components.setdefault(file.component, []).append(file)
-    rows = [*components.items(), ("all", list(report.files))]
+        components.setdefault(file.component or "(top)", []).append(file)
+    small = [name for name, files in components.items() if not everything and _is_minor(files, report)]
+    folded = [file for name in small for file in components.pop(name)] if len(small) > 1 else []
+    rows = [*components.items(), *([(f"{len(small)} others", folded)] if folded else []), ("all", list(report.files))]
     width = max(len(name) for name, _ in rows)
     for name, files in rows:
         total = sum(file.size for file in files)
@@ -105,9 +125,15 @@ def _components(report: Report) -> Iterator[str]:
         if state is FileState.MISSING and here:
             state = FileState.PARTIAL
         yield (
-            f"  {name or '(top)':<{max(width, 5)}}  {complete:>2} of {len(files):>2} files  "
-            f"[{'#' * filled}{'.' * (_BAR - filled)}]  {size_text(here):>8} of {size_text(total):>8}  {state}"
+            f"  {name:<{width}}  {f'{complete}/{len(files)}':>7} files  "
+            f"[{'#' * filled}{'.' * (_BAR - filled)}]  {amount_text(here, total):>12}  {state}"
         )
+
+
+def _is_minor(files: Sequence[FileReport], report: Report) -> bool:
+    """Whether nobody misses a line about them: whole, and next to nothing."""
+    whole = all(file.state is FileState.COMPLETE for file in files)
+    return whole and sum(file.size for file in files) * 1000 < report.bytes_total
 
 
 def _size(file: FileReport) -> str:
@@ -119,10 +145,10 @@ def _resume(file: FileReport) -> str:
     return f"{size_text(file.bytes)} of {size_text(file.size)}, {what}"
 
 
-def _some(label: str, files: Sequence[FileReport], words: Callable[[FileReport], str]) -> Iterator[str]:
-    for file in files[:_MANY]:
+def _some(label: str, files: Sequence[FileReport], words: Callable[[FileReport], str], most: int) -> Iterator[str]:
+    for file in files[:most]:
         yield f"{label:<10} {file.path}  {words(file)}"
-    if more := files[_MANY:]:
+    if more := files[most:]:
         yield f"{label:<10} and {len(more)} more, {size_text(sum(file.size for file in more))}"
 
 
@@ -133,11 +159,3 @@ def _verified(files: Sequence[FileReport]) -> str:
     count = "all files" if len(times) == len(files) else f"{len(times)} of {len(files)} files"
     first, last = (time.strftime("%Y-%m-%d %H:%M", time.localtime(when)) for when in (min(times), max(times)))
     return f"{count}, on {last}" if first == last else f"{count}, between {first} and {last}"
-
-
-def _verdict(report: Report, command: str) -> str:
-    if report.complete:
-        unread = sum(file.verified is None for file in report.files)
-        return f"Complete; {unread} files were never read back: {command} --verify" if unread else "Complete."
-    left = report.bytes_total - report.bytes_present - report.bytes_partial
-    return f"{size_text(left)} to fetch: {command}"
