@@ -63,7 +63,8 @@ def summary(terminal: Terminal) -> None:
     file = FileReport("a", 57_700_000_000, FileState.COMPLETE, 57_700_000_000, verified=True)
     report = Report("Qwen/Qwen-Image-Edit", "main", "c0", "/data/hub", (file,), (), 10**12)
     result = Result(report, 45_600_000_000, 12_100_000_000, 0, 5700.0, "/data/hub/snapshots/c0")
-    terminal.say("\n".join(summary_lines(result, Tally(reconnects=2, outages=[300.0, 1500.0]))), "green")
+    lines = summary_lines(result, Tally(reconnects=2, outages=[300.0, 1500.0]))
+    terminal.say(terminal.fitted("\n".join(lines)), "green")
     terminal.say("\n".join(next_lines(result, f"{COMMAND} --check-load")))
 
 

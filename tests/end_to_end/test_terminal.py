@@ -73,6 +73,6 @@ def test_a_terminal_that_cannot_or_may_not_gets_plain_lines(
 def test_the_first_sign_of_life_comes_at_once(tool: Tool, open_hub: OpenHub, small_repo: object) -> None:
     tool.endpoint = open_hub(small_repo).endpoint
     window = Window(tool, "--limit-rate", "20M")
-    window.until(lambda lines: bool(lines), seconds=3)  # 0.3 s on a machine that does nothing else
+    window.until(bool, seconds=3)  # 0.3 s on a machine that does nothing else
     window.interrupt()
     window.wait()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from functools import cache
-from textwrap import wrap
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -74,10 +73,7 @@ class Canvas:
 
     def above(self, text: str) -> None:
         """Say something above the rows; it stays."""
-        lines = wrap(
-            self._terminal.signs(one_line(text, 2000)), self.size[0], subsequent_indent="  ", break_long_words=False
-        )
-        say("\n".join(lines), file=self._terminal.stream)
+        say(self._terminal.fitted(self._terminal.signs(one_line(text, 2000))), file=self._terminal.stream)
 
     def task_bar(self, state: str, share: float = 0.0) -> None:
         """Show the state (``moving``, ``waiting``, or nothing) in the task bar, where there is one."""

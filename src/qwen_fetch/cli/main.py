@@ -95,7 +95,7 @@ def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener,
     told = not arguments.quiet and arguments.progress != "json"
     terminal = Terminal.of(sys.stderr)
     if told:
-        terminal.say("\n".join(summary_lines(result, tally)), "green")
+        terminal.say(terminal.fitted("\n".join(summary_lines(result, tally))), "green")
     say(result.snapshot_path)
     if told:
         say("\n".join(next_lines(result, settings.command("--check-load"))), file=sys.stderr)
