@@ -26,7 +26,11 @@ FRAMES = Path(__file__).with_name("frames")
 KEPT = "28.3 GB of 57.7 GB, in /data/hub"
 COMMAND = "qwen-fetch --cache-dir /data/hub"
 REFUSED = Problem(
-    catalogue.NETWORK, kept=KEPT, host="huggingface.co", detail="connection refused", diagnose=f"{COMMAND} --diagnose"
+    catalogue.NETWORK,
+    kept=KEPT,
+    host="huggingface.co",
+    detail="connection refused",
+    diagnose=f"See what is wrong on the way: `{COMMAND} --diagnose`",
 )
 NO_ROOM = Problem(
     catalogue.NO_ROOM,
