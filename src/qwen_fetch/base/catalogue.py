@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from qwen_fetch.base.door import say
 from qwen_fetch.base.problem import ExitCode, Kind
+from qwen_fetch.base.shell import program
 
 __all__ = ["all_kinds", "page"]
 
@@ -19,7 +20,7 @@ USAGE = Kind(
     ExitCode.USAGE,
     what="{detail}",
     why="",
-    do=("Every option: `qwen-fetch --help`",),
+    do=(f"Every option: `{program('this')} --help`",),
 )
 NO_MATCH = Kind(
     "no-match",

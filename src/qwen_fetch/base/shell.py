@@ -38,15 +38,16 @@ def quoted(word: str) -> str:
     return f'"{word}"' if os.name == "nt" else "'" + word.replace("'", "'\"'\"'") + "'"
 
 
-def program(tool: Literal["download", "repair", "edit"] = "download") -> str:
+def program(tool: Literal["download", "repair", "edit", "this"] = "download") -> str:
     """How a command is started, in the way in which the user started the one that runs: to be copied as it is."""
-    script, installed = _TOOLS[tool]
     started = Path(sys.argv[0] if sys.argv else "")
+    this = next((names for names in _TOOLS.values() if started.name in names), _TOOLS["download"])
+    script, installed = this if tool == "this" else _TOOLS[tool]
     if started.name in {known for known, _ in _TOOLS.values()}:
         return f"python {quoted(shown_path(started.with_name(script)))}"
-    if started.parts[-2:] == ("qwen_fetch", "__main__.py") and tool == "download":
+    if started.parts[-2:] == ("qwen_fetch", "__main__.py") and installed == "qwen-fetch":
         return "python -m qwen_fetch"
-    if started.with_suffix("").name in {known for _, known in _TOOLS.values()} and len(started.parts) > 1:
+    if started.stem in {known for _, known in _TOOLS.values()} and len(started.parts) > 1:
         from shutil import which  # noqa: PLC0415 - 5 ms, and seldom needed
 
         if which(installed) is None:  # in an environment that is not on the path

@@ -12,6 +12,7 @@ from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
 from qwen_fetch.base.version import __version__
 from qwen_fetch.cli.block import tell
+from qwen_fetch.cli.parser import Parser
 from qwen_fetch.cli.terminal import Terminal
 from qwen_fetch.loading.editing import GUIDANCE, Edit, run
 from qwen_fetch.loading.explain_load import explain_load
@@ -64,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=f"Edit a picture with {DEFAULT_REPO}, as downloaded, placed where it runs best on this machine.",
-        allow_abbrev=False,
+        words="image... prompt",
     )
     parser.add_argument("image", nargs="+", type=Path, help="the picture; several only for 2509 and 2511")
     parser.add_argument("prompt", help="what to do, such as 'make the sky pink'")
@@ -82,8 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--revision", default="main", help="branch, tag or commit (default: %(default)s)")
     model.add_argument("--cache-dir", type=Path, metavar="DIR", help="default: what HF_HUB_CACHE or HF_HOME says")
     place = parser.add_argument_group("where it runs (default: chosen for this machine)")
-    place.add_argument("--device-map", default="auto", metavar="auto|balanced|cuda|cuda:N|mps|cpu")
-    place.add_argument("--strategy", choices=[*Strategy], help="this way of placing it, and no other")
+    place.add_argument(
+        "--device-map", default="auto", metavar="DEVICE", help="auto, balanced, cuda, cuda:N, mps or cpu (%(default)s)"
+    )
+    ways = ", ".join(Strategy)
+    place.add_argument(
+        "--strategy", choices=[*Strategy], metavar="WAY", help=f"this way of placing it, and no other: {ways}"
+    )
     place.add_argument("--quantization", choices=["fp8", "nf4"], help="store weights in 8 or 4 bits")
     place.add_argument("--low-ram", action="store_true", help="keep no copy of the weights in RAM")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")

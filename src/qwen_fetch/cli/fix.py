@@ -10,7 +10,7 @@ from qwen_fetch.base.events import Phase
 from qwen_fetch.base.problem import ExitCode
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
 from qwen_fetch.cli.boundary import attended, command, print_json
-from qwen_fetch.cli.options import Parser
+from qwen_fetch.cli.parser import Parser
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +31,6 @@ def _parser() -> Parser:
     parser = Parser(
         description="Look at everything that can be wrong with a download, mend it, fetch what is missing, and verify. "
         "Exit codes are those of the download.",
-        allow_abbrev=False,
     )
     parser.add_argument("--dry-run", action="store_true", help="find, and mend nothing")
     parser.add_argument("--repo-id", default=DEFAULT_REPO, metavar="OWNER/NAME", help="default: %(default)s")
@@ -45,7 +44,7 @@ def _parser() -> Parser:
     parser.add_argument("--json", action="store_true", help="findings and result as one JSON object on stdout")
     parser.add_argument("--progress", default="auto", choices=["auto", "bar", "plain", "json", "off"])
     parser.add_argument("-q", "--quiet", action="store_true", help="nothing but errors and the result")
-    parser.add_argument("-v", "--verbose", action="store_true", help="errors with a traceback")
+    parser.add_argument("-v", "--verbose", action="store_true", help="every file and retry; errors with a traceback")
     return parser
 
 

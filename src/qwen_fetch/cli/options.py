@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
+from qwen_fetch.base.shell import program
 from qwen_fetch.base.units import parse_bytes, parse_time
 from qwen_fetch.base.version import __version__
+from qwen_fetch.cli.parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Parser", "check", "make_parser", "settings_of"]
+__all__ = ["check", "make_parser", "settings_of"]
 
 N = TypeVar("N", int, float)
 
 
-class Parser(argparse.ArgumentParser):
-    """Bad input gets one clear line, and exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise it as a problem."""
-        raise Problem(catalogue.USAGE, detail=message[:1].upper() + message[1:] + ".")
+_EXAMPLES = (
+    ("", "download the model, or go on where it stopped"),
+    ("--status-only", "what is here, and what is missing"),
+    ("--limit-rate 20M --log night.log", "through the night, leaving room for others, with a record"),
+    ('--selective "*.json" "vae/*"', "only some of its files"),
+    ("--adopt ~/Downloads/qwen", "what was fetched by other means is taken over, if it is right"),
+)
+_EXIT_CODES = (
+    "Exit codes: 0 done, 1 unexpected, 2 usage, 3 not complete, 4 network, 5 access, 6 not found, 7 disk full, "
+    "8 file system, 9 corrupt content, 10 busy, 11 cannot load here, 130 Ctrl-C, 143 SIGTERM."
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The options, as `--help` shows them."""
     parser = Parser(
-        prog=None if sys.argv[0].endswith(".py") and "__main__" not in sys.argv[0] else "qwen-fetch",
         description=f"Bring {DEFAULT_REPO} (57.7 GB), or any model of the Hub, into the Hugging Face cache, "
         "over a line that breaks. Run it again after any interruption: it goes on at the byte where it stopped.",
-        epilog="Exit codes: 0 done, 1 unexpected, 2 usage, 3 not complete, 4 network, 5 access, 6 not found, 7 disk "
-        "full, 8 file system, 9 corrupt content, 10 busy, 11 cannot load here, 130 Ctrl-C, 143 SIGTERM.",
-        allow_abbrev=False,
+        examples=_EXAMPLES,
+        closing=f"Mend a download: {program('repair')}. Edit a picture: {program('edit')}. {_EXIT_CODES}",
     )
     parser.add_argument("--version", action="version", version=f"qwen-fetch {__version__}")
     modes = parser.add_argument_group("what to do (default: download, and resume what was begun)")
@@ -110,7 +114,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     shown.add_argument("--log", type=Path, metavar="FILE", help="append a dated record of every attempt and wait")
     shown.add_argument("-q", "--quiet", action="store_true", help="nothing but errors and the result")
-    shown.add_argument("-v", "--verbose", action="store_true", help="errors with a traceback")
+    shown.add_argument("-v", "--verbose", action="store_true", help="every file and retry; errors with a traceback")
     return parser
 
 
