@@ -64,6 +64,19 @@ def test_every_command_that_is_told_exists(where: str, text: str) -> None:
             assert not unknown, f"{where}: {command} {rest}"
 
 
+@pytest.mark.parametrize(
+    "path", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8")):
+        assert "://" in link or (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    assert all(f"({path.name})" in index for path in ROOT.glob("docs/*.md") if path.name != "README.md")
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_installed_command_is_a_function(name: str) -> None:
     module, _, function = SCRIPTS[name].partition(":")

@@ -168,6 +168,7 @@ def _journal(path: Path | None) -> Journal | None:
 def _interruption(settings: Settings, number: int) -> Problem:
     """What a signal ended, and what is kept."""
     from qwen_fetch.cache.store import Store  # noqa: PLC0415
+    from qwen_fetch.cli.wording import home_text  # noqa: PLC0415
     from qwen_fetch.listing import snapshot  # noqa: PLC0415
     from qwen_fetch.listing.cached import cached  # noqa: PLC0415
     from qwen_fetch.routines.report import make_report  # noqa: PLC0415
@@ -179,7 +180,7 @@ def _interruption(settings: Settings, number: int) -> Problem:
             wanted = snapshot.select(known, settings.include, settings.exclude)
             report = make_report(settings, store, known, wanted)
             here = report.bytes_present + report.bytes_partial
-            kept = f"{size_text(here)} of {size_text(report.bytes_total)}, in {report.cache_dir}"
+            kept = f"{size_text(here)} of {size_text(report.bytes_total)}, in {home_text(report.cache_dir)}"
     return Problem(_kind_of(number), kept=kept, command=settings.command())
 
 

@@ -208,9 +208,14 @@ class Scene:
         return Row(_fitted([part for part in parts if part], columns))
 
     def _wait(self, why: str, seconds: float, soon: str, columns: int) -> Row:
-        after = [clock_text(seconds), soon, *self.tally.words(), "nothing lost"]
         label = "waiting "
-        tail = _fitted([part for part in after if part], max(columns - len(label) - min(len(why), 36) - 3, 5))
+        room = columns - len(label) - 3
+        when = [text for text in (clock_text(seconds), soon) if text]
+        # The reason goes before counts, and when the next try is before the end of a long reason.
+        if len(why) + len(" · ".join(when)) <= room:
+            tail = _fitted([*when, *self.tally.words(), "nothing lost"], room - len(why))
+        else:
+            tail = _fitted(when, room - 12)
         aligned = f"{'waiting':<{min(self._names, _SHORTEST)}} "
         if len(aligned) + len(why) + 3 + len(tail) <= columns:
             label = aligned

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 PHASES = {
+    "download": "opening connections",
     "listing": "asking the Hub what there is",
     "adopt": "taking over what is here",
     "verify": "comparing digests",

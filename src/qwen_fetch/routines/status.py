@@ -84,7 +84,8 @@ def status_lines(report: Report, command: str, *, everything: bool = False) -> I
     most = len(report.files) if everything else _MANY
     yield from _some("corrupt", report.in_state(FileState.CORRUPT), lambda file: file.reason, most)
     yield from _some("partial", report.in_state(FileState.PARTIAL), _resume, most)
-    yield from _some("missing", report.in_state(FileState.MISSING), _size, most)
+    missing = sorted(report.in_state(FileState.MISSING), key=lambda file: -file.size)
+    yield from _some("missing", missing, _size, most)
     if report.leftovers:
         spare = sum(leftover.bytes for leftover in report.leftovers)
         yield f"leftovers  {len(report.leftovers)} files, {size_text(spare)}: {command} --cleanup"
