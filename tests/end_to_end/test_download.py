@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from workbench import FULL_SCALE, KILL, KILLED, REPO, TOOL, OpenHub, Tool
+from workbench import FULL_SCALE, KILL, KILLED, REPO, SHARD, TOOL, Bench, OpenHub, Tool
 
 from qwen_fetch.localhub.faults import Fault, Faults
 
@@ -264,3 +264,14 @@ def test_a_held_lock_is_named_waited_for_and_left(tool: Tool, open_hub: OpenHub)
             assert f"process {other.pid}" in ended.err
         other.kill()
     assert tool.run().code == 0
+
+
+def test_progress_counts_everything_that_was_asked_for(whole: Bench) -> None:
+    """Not only what this run has to fetch: the header, the bar and the summary speak of the same bytes."""
+    whole.blob(SHARD).unlink()
+    ended = whole.tool.run("--limit-rate", "2M", "--progress", "json")
+    events = [json.loads(line) for line in ended.err.splitlines()]
+    total = next(event["bytes_total"] for event in events if event["event"] == "started")
+    progress = [event for event in events if event["event"] == "progress" and event["total"]]
+    assert {event["total"] for event in progress} == {total}
+    assert all(total - whole.size(SHARD) <= event["done"] <= total for event in progress)

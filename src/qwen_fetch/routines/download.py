@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
@@ -95,6 +95,7 @@ class Download:
         self._commit = ""
         self._files: dict[str, RepoFile] = {}
         self._phase = ""
+        self._total = 0
         self._large_path = ""  # a file that is fetched, for a look at the host that has its bytes
         self._save_at = 0.0
         self._began = time.monotonic()
@@ -165,6 +166,7 @@ class Download:
                 self._emit(Note(note))
         files = [step.file for step in plan.steps]
         self._commit, self._files = listed.commit, {file.path: file for file in files}
+        self._total = plan.bytes_total
         adopted = self._adopt(listed.commit, plan)
         if self._read_once(plan) or adopted:
             disk = survey(self.store, self._memory, listed.commit, files)
@@ -253,7 +255,12 @@ class Download:
             self._memory.save()
 
     def _emit(self, event: Event) -> None:
-        """Tell the listener; and a file that was just verified need not be read again to know that."""
+        """Tell the listener; and a file that was just verified need not be read again to know that.
+
+        The transfer counts what it was given to fetch; the user, everything that was asked for.
+        """
+        if isinstance(event, Progress) and event.total and self._phase == "download":
+            event = replace(event, done=event.done + self._total - event.total, total=self._total)
         if isinstance(event, FileDone) and (file := self._files.get(event.path)):
             self._memory.add(self.store.place(self._commit, file), file.digest.hex)
             if time.monotonic() >= self._save_at:  # not for each of thousands of small files: it is written as a whole
