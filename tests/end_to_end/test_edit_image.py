@@ -1,14 +1,15 @@
 """The generator as a user runs it: from nothing to a picture, and what it refuses."""
 
+import hashlib
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from machines import with_gpu
-from workbench import ROOT, OpenHub, Tool
+from workbench import REPO, ROOT, OpenHub, Tool
 
 from qwen_fetch.base.problem import ExitCode
 from qwen_fetch.cli import edit
@@ -157,3 +158,76 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     monkeypatch.setattr(edit, "run", interrupt)
     assert main(["photo.png", "make it pink"]) == ExitCode.INTERRUPTED
     assert "nothing was written" in capsys.readouterr().err
+
+
+class _AnyOf(str):  # noqa: SLOT000 - a `str` takes no slots of its own
+    """The name of a Hub's repo that stands for several: the embedded Hub serves one."""
+
+    names: tuple[str, ...]
+
+    def __new__(cls, *names: str) -> Self:
+        made = super().__new__(cls, names[0])
+        made.names = names
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return other in self.names
+
+    def __ne__(self, other: object) -> bool:
+        return other not in self.names
+
+    __hash__ = str.__hash__
+
+
+def test_lightning_from_nothing_to_a_picture(tool: Tool, open_hub: OpenHub, photo: Path, tmp_path: Path) -> None:
+    """`--with-lightning` brings the model and its LoRA, and `--lightning` edits with both."""
+    pytest.importorskip("torch")
+    tiny = pytest.importorskip("tiny")
+    pytest.importorskip("peft")
+    source = tiny.make_tiny(tmp_path / "repo", layout_of_2025=True)
+    name = "Qwen-Image-Edit-Lightning-4steps-V1.0-bf16.safetensors"
+    tiny.make_lora(source / name, "lightx2v")
+    tiny.make_lora(source / name.replace("4steps", "8steps"), "lightx2v", seed=2)
+    tool.extra |= {"PYTHONPATH": str(tiny.SHIM), "OMP_NUM_THREADS": "1"}
+    output = tmp_path / "out.png"
+    edit = [str(photo), "make the sky pink", "-o", str(output), "--lightning", "--size", "64x64"]
+
+    tool.endpoint = open_hub(source, repo_id=_AnyOf(REPO, "lightx2v/Qwen-Image-Lightning")).endpoint
+    assert tool.run("--exclude", "*Lightning*").code == 0
+    before = tool.run(*edit, command=SCRIPT)
+    assert before.code == ExitCode.CANNOT_LOAD
+    assert "[lora-not-here]" in before.err
+    assert "download_qwen_edit_hub.py --with-lightning" in before.err
+
+    planned = tool.run("--with-lightning", "--dry-run", "--exclude", "*Lightning*")
+    assert f"  {name}\n" in planned.out, planned
+    brought = tool.run("--with-lightning", "--exclude", "*Lightning*", "--json")
+    assert brought.code == 0, brought
+    assert brought.json["repo_id"] == REPO
+    assert f"✓ {name}" in brought.err
+    lightning = tool.cache / "models--lightx2v--Qwen-Image-Lightning" / "snapshots"
+    assert [path.name for path in lightning.rglob("*.safetensors")] == [name]
+
+    tool.endpoint = "http://127.0.0.1:9"
+    ended = tool.run(*edit, command=SCRIPT)
+    assert ended.code == 0, ended
+    assert "4/4" in ended.err
+    settings = settings_of(output)
+    assert (settings["lightning"], settings["steps"], settings["guidance"]) == (4, 4, 1.0)
+    assert settings["loras"][0]["file"] == name
+    assert settings["loras"][0]["sha256"] == hashlib.sha256((source / name).read_bytes()).hexdigest()
+    refused = tool.run(*edit, "--guidance", "3", command=SCRIPT)
+    assert (refused.code, "trained without guidance" in refused.err) == (ExitCode.USAGE, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--with-lightning", "--verify"], "goes with a download"),
+        (["--with-lightning", "--repo-id", "owner/name"], "knows the LoRAs of Qwen/Qwen-Image-Edit, "),
+    ],
+)
+def test_with_lightning_where_it_makes_no_sense(tool: Tool, arguments: list[str], told: str) -> None:
+    ended = tool.run(*arguments)
+    assert ended.code == ExitCode.USAGE
+    assert told in ended.err

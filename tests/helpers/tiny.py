@@ -76,6 +76,46 @@ def make_tiny(folder: Path, *, plus: bool = False, layout_of_2025: bool = False)
     return folder
 
 
+LORA_STYLES = ("diffusers", "lightx2v", "bare", "comfyui", "kohya", "peft")
+_LORA_RANK, _LORA_ALPHA = 2, 4
+_LORA_NAMES = {  # prefix, halves, and whether a scale stands beside them
+    "diffusers": ("transformer.", ("lora_A", "lora_B"), False),
+    "lightx2v": ("", ("lora_down", "lora_up"), True),
+    "bare": ("", ("lora_A", "lora_B"), False),
+    "comfyui": ("diffusion_model.", ("lora_A", "lora_B"), False),
+    "kohya": ("lora_unet_", ("lora_down", "lora_up"), True),
+    "peft": ("base_model.model.", ("lora_A", "lora_B"), False),
+}
+
+
+def make_lora(path: Path, style: str = "diffusers", *, seed: int = 1, width: int = 32, **metadata: str) -> Path:
+    """Save a LoRA for the tiny transformer, with the names that programs give; strong enough to change the picture.
+
+    The product is the same in every style: where a scale stands beside it, or in PEFT's configuration, one half is
+    smaller by it.
+    """
+    random = torch.Generator().manual_seed(seed)
+    prefix, (down, up), scaled = _LORA_NAMES[style]
+    tensors: dict[str, torch.Tensor] = {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if style == "peft":
+        (path.parent / "adapter_config.json").write_text(json.dumps({"r": _LORA_RANK, "lora_alpha": _LORA_ALPHA}))
+    for number in range(4):
+        for layer in ("attn.to_q", "attn.to_out.0", "attn.add_k_proj", "img_mod.1", "txt_mlp.net.2"):
+            key = f"transformer_blocks.{number}.{layer}"
+            inner = 128 if layer == "txt_mlp.net.2" else width
+            outer = 192 if layer == "img_mod.1" else width
+            key = prefix + (key.replace(".", "_") if style == "kohya" else key)
+            scale = _LORA_ALPHA / _LORA_RANK if scaled or style == "peft" else 1
+            one = torch.randn(_LORA_RANK, inner, generator=random).to(torch.bfloat16) / scale
+            other = torch.randn(outer, _LORA_RANK, generator=random).to(torch.bfloat16) / 2
+            tensors |= {f"{key}.{down}.weight": one, f"{key}.{up}.weight": other}
+            if scaled:
+                tensors[f"{key}.alpha"] = torch.tensor(float(_LORA_ALPHA))
+    save_file(tensors, path, metadata=metadata or None)
+    return path
+
+
 @contextmanager
 def small_references() -> Iterator[None]:
     """The pipelines bring every picture to about 1 Mpx; 4096 pixels show the same and cost a hundredth."""

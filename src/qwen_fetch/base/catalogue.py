@@ -455,6 +455,34 @@ SHAPES_DIFFER = Kind(
     why="Files of different models or editions were mixed in one folder.",
     do=("Compare them with the Hub's digests: `{command}`",),
 )
+LORA_NOT_HERE = Kind(
+    "lora-not-here",
+    ExitCode.CANNOT_LOAD,
+    what="The LoRA {name} is not on this disk: {detail}.",
+    why="A LoRA is downloaded like a model, and nothing is fetched while a picture is made.",
+    do=("Download it: `{command}`",),
+)
+LORA_DOES_NOT_FIT = Kind(
+    "lora-does-not-fit",
+    ExitCode.CANNOT_LOAD,
+    what="The LoRA {name} does not fit {model}: {detail}.",
+    why="{origin} What belongs nowhere would be left out without a word, and the picture would be another one.",
+    do=("Use a LoRA for Qwen-Image-Edit, as one .safetensors file.",),
+)
+LORA_DAMAGED = Kind(
+    "lora-damaged",
+    ExitCode.CANNOT_LOAD,
+    what="The LoRA {path} cannot be loaded: {detail}.",
+    why="A download or a copy was cut, or it is no .safetensors file, the only kind that is read.",
+    do=("Fetch it again from where it came.",),
+)
+LIGHTNING_UNKNOWN = Kind(
+    "lightning-unknown",
+    ExitCode.CANNOT_LOAD,
+    what="No Lightning LoRA is known for {model}.",
+    why="They were trained for {known}.",
+    do=("Leave --lightning away, or give the LoRA of this model by --lora, with its --steps and --guidance 1.",),
+)
 
 # --- the end -------------------------------------------------------------------------------------------------
 

@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             Wishes(arguments.device_map, arguments.low_ram, arguments.quantization, arguments.strategy),
             folder if folder.is_dir() else None,
             not arguments.quiet,
+            tuple(arguments.lora),
+            arguments.lightning,
         )
         if arguments.explain:
             for line in explain_load(request):
@@ -75,13 +77,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 50; 40 for 2509 and 2511)")
     parser.add_argument("--seed", type=int, metavar="N", help="to make the same picture again (default: a new one)")
     parser.add_argument("--size", type=_size, metavar="WxH", help="default: about 1 Mpx in the shape of the picture")
-    parser.add_argument("--guidance", type=float, default=GUIDANCE, help="how strictly (default: %(default)s)")
+    parser.add_argument(
+        "--guidance", type=float, metavar="G", help=f"how strictly (default: {GUIDANCE}; off with --lightning)"
+    )
     parser.add_argument("--negative", default=" ", metavar="TEXT", help="what to avoid")
     parser.add_argument("--explain", action="store_true", help="say where everything would go and why, and stop")
     model = parser.add_argument_group("the model")
     model.add_argument("--repo-id", default=DEFAULT_REPO, metavar="OWNER/NAME", help="or a folder (%(default)s)")
     model.add_argument("--revision", default="main", help="branch, tag or commit (default: %(default)s)")
     model.add_argument("--cache-dir", type=Path, metavar="DIR", help="default: what HF_HUB_CACHE or HF_HOME says")
+    model.add_argument(
+        "--lightning",
+        nargs="?",
+        type=int,
+        const=4,
+        choices=[4, 8],
+        help="4 or 8 passes instead of 100, by a LoRA that `qwen-fetch --with-lightning` brings",
+    )
+    model.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE|FOLDER|REPO[:FILE][@WEIGHT]",
+        help="add this LoRA; may be given several times",
+    )
     place = parser.add_argument_group("where it runs (default: chosen for this machine)")
     place.add_argument(
         "--device-map", default="auto", metavar="DEVICE", help="auto, balanced, cuda, cuda:N, mps or cpu (%(default)s)"

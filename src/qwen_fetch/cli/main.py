@@ -12,7 +12,7 @@ from qwen_fetch.base.events import Phase
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cli.boundary import attended, command, print_json
-from qwen_fetch.cli.options import check, make_parser, settings_of
+from qwen_fetch.cli.options import check, lightning_of, make_parser, settings_of
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qwen_fetch.base.events import Event, Listener
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.store import Leftover, LeftoverKind
+    from qwen_fetch.transfer.plan import Plan
 
 __all__ = ["main"]
 
@@ -58,6 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
             return _verify(settings, arguments, emit, tick)
         return _download(settings, arguments, emit, tick)
 
+    _fetch_lightning(settings, arguments)
     return attended(settings, arguments, body)
 
 
@@ -82,10 +84,7 @@ def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener,
         if arguments.json:
             print_json(make_report(settings, job.store, listed, [step.file for step in plan.steps]).as_json())
         else:
-            for step in plan.steps:
-                say(f"{step.action:<8} {size_text(step.file.size - step.have):>9}  {step.file.path}")
-            where = "on this machine" if plan.bytes_to_adopt else "here"
-            say(f"{size_text(plan.bytes_have)} {where}, {size_text(plan.bytes_to_fetch)} to fetch.")
+            _say_plan(plan)
         return ExitCode.DONE
     result = job.run()
     emit(Phase("done"))
@@ -100,6 +99,38 @@ def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener,
     if told:
         say("\n".join(next_lines(result, settings.command("--check-load"))), file=sys.stderr)
     return ExitCode.DONE
+
+
+def _fetch_lightning(settings: Settings, arguments: argparse.Namespace) -> None:
+    """The LoRA that was wished for beside the model; stdout stays the model's."""
+    if not arguments.with_lightning:
+        return
+    lightning = lightning_of(settings, arguments.with_lightning)
+
+    def body(emit: Listener, tick: Callable[[], None]) -> int:
+        from qwen_fetch.routines.download import Download  # noqa: PLC0415 - see above
+
+        job = Download(lightning, emit, tick, resume=not arguments.no_resume, force=arguments.force)
+        if arguments.dry_run:
+            _, plan = job.plan()
+            emit(Phase("done"))
+            if not arguments.json:
+                _say_plan(plan)
+            return ExitCode.DONE
+        result = job.run()
+        emit(Phase("done"))
+        if not arguments.quiet and arguments.progress != "json":
+            say(f"✓ {result.report.files[-1].path}, {size_text(result.report.bytes_total)}", file=sys.stderr)
+        return ExitCode.DONE
+
+    attended(lightning, arguments, body)
+
+
+def _say_plan(plan: Plan) -> None:
+    for step in plan.steps:
+        say(f"{step.action:<8} {size_text(step.file.size - step.have):>9}  {step.file.path}")
+    where = "on this machine" if plan.bytes_to_adopt else "here"
+    say(f"{size_text(plan.bytes_have)} {where}, {size_text(plan.bytes_to_fetch)} to fetch.")
 
 
 def _check_load(settings: Settings, arguments: argparse.Namespace, emit: Listener, tick: Callable[[], None]) -> int:

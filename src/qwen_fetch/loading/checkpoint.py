@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.loading.weights import Tensor
 
-__all__ = ["Checkpoint", "open_checkpoint"]
+__all__ = ["Checkpoint", "open_checkpoint", "snapshot_folder"]
 
 _CONFIGS = (  # of a component's folder, one of these; transformers 5 saves other names than those of 2025
     "config.json",
@@ -124,13 +124,19 @@ def open_checkpoint(settings: Settings, folder: Path | None = None) -> Checkpoin
     return checkpoint
 
 
-def _cached_folder(settings: Settings) -> Path:
+def snapshot_folder(settings: Settings) -> Path | None:
+    """The folder of a revision in the cache; None: nothing of it is here."""
     store = Store.open(settings.hub_cache, settings.repo_id)
     known = cached(settings, store)
     commit = known.commit if known else _ref(store, settings.revision)
-    if commit is None or not store.snapshot(commit).is_dir():
-        raise _missing(settings, f"nothing of it is in {store.cache_dir}")
-    return store.snapshot(commit)
+    return store.snapshot(commit) if commit is not None and store.snapshot(commit).is_dir() else None
+
+
+def _cached_folder(settings: Settings) -> Path:
+    folder = snapshot_folder(settings)
+    if folder is None:
+        raise _missing(settings, f"nothing of it is in {settings.hub_cache}")
+    return folder
 
 
 def _ref(store: Store, revision: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
@@ -36,10 +36,11 @@ class Edit:
         images: The pictures it starts from; several only for the Plus editions.
         prompt: What to do.
         output: The PNG to write.
-        steps: Denoising steps, 2 or more; None: what the model card says.
+        steps: Denoising steps, 2 or more; None: what the model card says, or the Lightning LoRA.
         seed: The same seed gives the same picture on the same machine; None: a new one.
         size: Width and height in pixels; None: about 1 Mpx in the shape of the last picture.
-        guidance: How strictly the prompt is followed; above 1, each step costs two passes.
+        guidance: How strictly the prompt is followed; above 1, each step costs two passes. None: what the model
+            card says; 1 with a Lightning LoRA.
         negative: What to avoid.
 
     Raises:
@@ -52,7 +53,7 @@ class Edit:
     steps: int | None = None
     seed: int | None = None
     size: tuple[int, int] | None = None
-    guidance: float = GUIDANCE
+    guidance: float | None = None
     negative: str = " "
 
     def __post_init__(self) -> None:  # noqa: D105 - see the class
@@ -63,7 +64,7 @@ class Edit:
             ),
             (self.output.suffix.lower() == ".png", "-o wants a name that ends with .png, which keeps the settings"),
             (self.seed is None or 0 <= self.seed < 2**63, "--seed wants a number of 0 or more"),
-            (self.guidance >= 1, "--guidance wants a number of 1 or more"),
+            (self.guidance is None or self.guidance >= 1, "--guidance wants a number of 1 or more"),
             (
                 self.size is None or all(side >= _MULTIPLE and side % _MULTIPLE == 0 for side in self.size),
                 f"--size wants multiples of {_MULTIPLE}, such as 1024x768",
@@ -80,16 +81,19 @@ def run(edit: Edit, request: Request) -> Path:
     Raises:
         Problem: It cannot be loaded, a picture cannot be read, or the memory does not suffice.
     """
-    checkpoint, _ = plan(request)  # what can be said at once comes before the minutes of loading
+    if request.lightning and (edit.guidance or 1) > 1:
+        detail = "--lightning was trained without guidance: leave --guidance away."
+        raise Problem(catalogue.USAGE, detail=detail)
+    checkpoint = plan(request).checkpoint  # what can be said at once comes before the minutes of loading
     if len(edit.images) > 1 and "Plus" not in checkpoint.class_name:
         raise Problem(catalogue.USAGE, detail=f"{checkpoint.class_name} takes one picture; 2509 and 2511 take several.")
     images = [_open(path) for path in edit.images]
     loaded = load(request)
     seed = secrets.randbelow(2**32) if edit.seed is None else edit.seed
-    steps = edit.steps or _STEPS.get(checkpoint.class_name, 50)
+    edit = _with_defaults(edit, checkpoint, request)
     began = time.monotonic()
     try:
-        picture = _infer(loaded, edit, images, steps, seed, progress=request.progress)
+        picture = _infer(loaded, edit, images, seed, progress=request.progress)
     except Exception as error:
         from qwen_fetch.loading.placing import is_out_of_memory  # noqa: PLC0415 - imports torch
 
@@ -103,9 +107,15 @@ def run(edit: Edit, request: Request) -> Path:
             strategy=strategy,
             instead=f"Try a smaller picture, such as --size 768x768, or --strategy {_below(strategy)}.",
         ) from error
-    _save(picture, edit, steps, seed, checkpoint, request)
-    request.say(f"{steps} steps in {time_text(time.monotonic() - began)}, seed {seed}.")
+    _save(picture, edit, seed, loaded, request)
+    request.say(f"{edit.steps} steps in {time_text(time.monotonic() - began)}, seed {seed}.")
     return edit.output
+
+
+def _with_defaults(edit: Edit, checkpoint: Checkpoint, request: Request) -> Edit:
+    steps = edit.steps or request.lightning or _STEPS.get(checkpoint.class_name, 50)
+    guidance = edit.guidance or (1.0 if request.lightning else GUIDANCE)
+    return replace(edit, steps=steps, guidance=guidance)
 
 
 def _open(path: Path) -> Any:
@@ -119,14 +129,14 @@ def _open(path: Path) -> Any:
         raise Problem(catalogue.USAGE, detail=f"{path} is not a picture that can be read ({error}).") from error
 
 
-def _infer(loaded: Loaded, edit: Edit, images: list[Any], steps: int, seed: int, *, progress: bool) -> Any:
+def _infer(loaded: Loaded, edit: Edit, images: list[Any], seed: int, *, progress: bool) -> Any:
     import torch  # noqa: PLC0415 - heavy
     from tqdm import tqdm  # noqa: PLC0415 - likewise
 
     pipeline = loaded.pipeline
     pipeline.set_progress_bar_config(disable=True)
     size = dict(zip(("width", "height"), edit.size, strict=True)) if edit.size else {}
-    with tqdm(desc="Editing", total=steps, unit="step", disable=not progress) as bar:
+    with tqdm(desc="Editing", total=edit.steps, unit="step", disable=not progress) as bar:
 
         def after_step(_pipeline: Any, _step: int, _time: Any, values: dict[str, Any]) -> dict[str, Any]:
             bar.update()
@@ -135,9 +145,9 @@ def _infer(loaded: Loaded, edit: Edit, images: list[Any], steps: int, seed: int,
         return pipeline(
             image=images if len(images) > 1 else images[0],
             prompt=edit.prompt,
-            negative_prompt=edit.negative if edit.guidance > 1 else None,
+            negative_prompt=edit.negative if (edit.guidance or 1) > 1 else None,
             true_cfg_scale=edit.guidance,
-            num_inference_steps=steps,
+            num_inference_steps=edit.steps,
             # On the CPU, so that a seed gives the same noise wherever the parts are placed.
             generator=torch.Generator("cpu").manual_seed(seed),
             callback_on_step_end=after_step,
@@ -145,18 +155,19 @@ def _infer(loaded: Loaded, edit: Edit, images: list[Any], steps: int, seed: int,
         ).images[0]
 
 
-def _save(picture: Any, edit: Edit, steps: int, seed: int, checkpoint: Checkpoint, request: Request) -> None:
+def _save(picture: Any, edit: Edit, seed: int, loaded: Loaded, request: Request) -> None:
     from PIL.PngImagePlugin import PngInfo  # noqa: PLC0415 - of the extra `load`
 
     settings = asdict(edit) | {
         "images": [path.name for path in edit.images],
         "output": edit.output.name,
-        "steps": steps,
         "seed": seed,
         "size": list(picture.size),
         "model": str(request.folder or request.settings.repo_id),
-        "commit": checkpoint.commit,
+        "commit": loaded.checkpoint.commit,
         "quantization": request.wishes.quantization,
+        "loras": [lora.as_json() for lora in loaded.loras],
+        "lightning": request.lightning,
     }
     info = PngInfo()
     info.add_text("Software", f"qwen-fetch {__version__}")

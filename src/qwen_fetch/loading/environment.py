@@ -26,22 +26,28 @@ _NEEDED = {  # the lower bounds of the extra `load`, whose reasons are in pyproj
     "accelerate": "1.15",
     "pillow": "10",
 }
+_PEFT = {"peft": "0.17"}  # likewise; only where a LoRA is loaded
 _CLASSES_SINCE = {"QwenImageEditPipeline": "0.35", "QwenImageEditPlusPipeline": "0.36"}
 _INSTALL = 'pip install "qwen-fetch[load]"'
 
 
-def check_packages(class_name: str, quantization: Quantization | None = None) -> None:
+def check_packages(class_name: str, quantization: Quantization | None = None, *, lora: bool = False) -> None:
     """Whether everything is installed that the pipeline class needs, in versions that fit each other.
+
+    Args:
+        class_name: The pipeline's.
+        quantization: How the weights are to be stored.
+        lora: Whether LoRAs are to be loaded.
 
     Raises:
         Problem: (package-missing), (package-too-old), (torchvision-mismatch): with the command that mends it.
     """
-    wanted = _NEEDED | ({"bitsandbytes": "0.45"} if quantization == "nf4" else {})
+    wanted = _NEEDED | (_PEFT if lora else {}) | ({"bitsandbytes": "0.45"} if quantization == "nf4" else {})
     for name, least in wanted.items():
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            command = _INSTALL if name in _NEEDED else f"pip install {name}"
+            command = _INSTALL if name in _NEEDED | _PEFT else f"pip install {name}"
             raise Problem(catalogue.PACKAGE_MISSING, package=name, command=command) from None
         if _numbers(version) < _numbers(least):
             raise _too_old(name, version, least)

@@ -15,7 +15,7 @@ from qwen_fetch.loading.weights import Tensor
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["BadWeights", "read_header"]
+__all__ = ["BadWeights", "read_header", "read_metadata"]
 
 _LARGEST = 100_000_000  # bytes of a header that safetensors accepts
 
@@ -52,6 +52,18 @@ def read_header(path: Path) -> list[Tensor]:
         raise BadWeights(f"it is {what}: {size:,} bytes, and its header promises {8 + length + end:,}")
     entries.sort(key=lambda entry: entry[2])
     return [Tensor(name, shape, end - begin) for name, shape, begin, end in entries]
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What the writer of a whole file noted in its header: free text.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    noted = header.get("__metadata__", {})
+    return {str(key): str(value) for key, value in noted.items()} if isinstance(noted, dict) else {}
 
 
 def _is_header_length(start: bytes, length: int, size: int) -> bool:

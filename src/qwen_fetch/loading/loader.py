@@ -22,17 +22,22 @@ from qwen_fetch.loading.checkpoint import open_checkpoint
 from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.loading.hardware import EXACT_PINNING, Hardware, look, look_with_torch, peak_ram
 from qwen_fetch.loading.ladder import choose
+from qwen_fetch.loading.lora import find_lightning, find_lora, with_loras
 from qwen_fetch.loading.placement import Placement, Wishes, gib
 from qwen_fetch.loading.reading import read_ahead
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from qwen_fetch.loading.checkpoint import Checkpoint
+    from qwen_fetch.loading.lightning import Passes
+    from qwen_fetch.loading.lora import Lora
     from qwen_fetch.loading.placement import Strategy
-    from qwen_fetch.loading.weights import Dtype, Quantization
+    from qwen_fetch.loading.weights import Dtype, Quantization, Weights
 
-__all__ = ["Loaded", "Request", "has_cuda", "load", "load_pipeline", "plan"]
+__all__ = ["Loaded", "Plan", "Request", "has_cuda", "load", "load_pipeline", "plan"]
 
 _ALLOC_CONF = "PYTORCH_ALLOC_CONF"
 
@@ -46,17 +51,45 @@ class Request:
         wishes: Where to, explicitly or not.
         folder: A folder with the files, instead of the cache.
         progress: Whether phases and bars are shown on stderr.
+        loras: Each ``FILE``, ``FOLDER`` or ``REPO[:FILE]``, with ``@WEIGHT`` or without.
+        lightning: The LoRA for so many passes, and its scheduler.
+
+    Raises:
+        Problem: (usage) A value makes no sense.
     """
 
     settings: Settings
     wishes: Wishes
     folder: Path | None = None
     progress: bool = True
+    loras: tuple[str, ...] = ()
+    lightning: Passes | None = None
+
+    def __post_init__(self) -> None:  # noqa: D105 - see the class
+        if self.lightning not in {None, 4, 8}:
+            raise Problem(catalogue.USAGE, detail=f"lightning wants 4 or 8 passes, not {self.lightning!r}.")
 
     def say(self, text: str) -> None:
         """Tell the user, on stderr."""
         if self.progress:
             say(text, file=sys.stderr)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be loaded, and where to.
+
+    Attributes:
+        checkpoint: The files.
+        loras: What is added to them.
+        weights: Of both, as stored.
+        placement: Where the parts will go.
+    """
+
+    checkpoint: Checkpoint
+    loras: tuple[Lora, ...]
+    weights: Weights
+    placement: Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +100,7 @@ class Loaded:
         pipeline: The diffusers pipeline.
         placement: Where its parts are.
         checkpoint: Where it came from.
+        loras: What was added to it.
         seconds: How long it took.
         peak_ram: The most RAM the process has had so far, in bytes.
         peak_vram: The most that torch has had on each GPU so far, in bytes.
@@ -75,6 +109,7 @@ class Loaded:
     pipeline: Any
     placement: Placement
     checkpoint: Checkpoint
+    loras: tuple[Lora, ...]
     seconds: float
     peak_ram: int
     peak_vram: dict[str, int]
@@ -90,6 +125,8 @@ def load_pipeline(
     dtype: torch.dtype | str | None = None,
     quantization: Quantization | None = None,
     strategy: str | None = None,
+    lora: str | Path | Sequence[str | Path] = (),
+    lightning: Passes | None = None,
     progress: bool = True,
 ) -> Any:
     """Load a downloaded Qwen-Image pipeline, placed for this machine, without the network.
@@ -107,6 +144,9 @@ def load_pipeline(
         dtype: What is computed in; None: bfloat16, as the weights are stored.
         quantization: ``fp8``: the transformer's weights in one byte each; ``nf4``: in 4 bits, with bitsandbytes.
         strategy: A rung of the ladder (`qwen_fetch.loading.placement.Strategy`) instead of the first that fits.
+        lora: LoRAs to add, each a file, a folder or ``owner/name[:file]`` as downloaded, with ``@WEIGHT`` or without.
+        lightning: Add the Lightning LoRA for 4 or 8 passes, with the scheduler that it was trained with. Then call
+            the pipeline with `num_inference_steps` 4 or 8 and `true_cfg_scale=1.0`.
         progress: Show phases and bars on stderr.
 
     Returns:
@@ -128,21 +168,29 @@ def load_pipeline(
         revision=revision or "main",
         cache_dir=Path(cache_dir) if cache_dir is not None else None,
     )
-    return load(Request(settings, wishes, folder if folder.is_dir() else None, progress)).pipeline
+    loras = [lora] if isinstance(lora, (str, Path)) else lora
+    request = Request(
+        settings, wishes, folder if folder.is_dir() else None, progress, tuple(map(str, loras)), lightning
+    )
+    return load(request).pipeline
 
 
-def plan(request: Request) -> tuple[Checkpoint, Placement]:
+def plan(request: Request) -> Plan:
     """Everything that can be said before torch is imported.
 
     Raises:
         Problem: It cannot be loaded, and why.
     """
     checkpoint = open_checkpoint(request.settings, request.folder)
-    check_packages(checkpoint.class_name, request.wishes.quantization)
+    loras = [find_lora(text, request.settings, checkpoint) for text in request.loras]
+    if request.lightning:
+        loras.append(find_lightning(request.lightning, request.settings, checkpoint))
+    check_packages(checkpoint.class_name, request.wishes.quantization, lora=bool(loras))
     machine = look()
     if has_cuda(machine) and request.wishes.device_map != "cpu":
         check_cuda()
-    return checkpoint, choose(machine, checkpoint.weights, request.wishes)
+    weights = with_loras(checkpoint.weights, tuple(loras))
+    return Plan(checkpoint, tuple(loras), weights, choose(machine, weights, request.wishes))
 
 
 def load(request: Request) -> Loaded:
@@ -152,56 +200,67 @@ def load(request: Request) -> Loaded:
         Problem: It cannot be loaded, and why.
     """
     began = time.monotonic()
-    checkpoint, placement = plan(request)
-    if placement.pinned:
+    planned = plan(request)
+    if planned.placement.pinned:
         _ask_for_exact_pinning()
-    request.say(f"Importing torch and diffusers, to load {checkpoint.class_name} …")
+    request.say(f"Importing torch and diffusers, to load {planned.checkpoint.class_name} …")
     import_torch()
     machine = _machine(request.wishes)
-    placement = choose(machine, checkpoint.weights, request.wishes)
-    if placement.pinned and machine.exact_pinning:
+    planned = _planned_again(planned, machine, request)
+    if planned.placement.pinned and machine.exact_pinning:
         from qwen_fetch.loading.placing import pins_exactly  # noqa: PLC0415 - imports torch
 
         machine = replace(machine, exact_pinning=pins_exactly())
-        placement = choose(machine, checkpoint.weights, request.wishes)
-    pipeline, placement = _down_the_ladder(request, checkpoint, machine, placement)
+        planned = _planned_again(planned, machine, request)
+    pipeline, planned = _down_the_ladder(request, planned, machine)
     from qwen_fetch.loading.placing import peak_vram  # noqa: PLC0415 - likewise
 
-    loaded = Loaded(pipeline, placement, checkpoint, time.monotonic() - began, peak_ram(), peak_vram())
+    seconds = time.monotonic() - began
+    loaded = Loaded(pipeline, planned.placement, planned.checkpoint, planned.loras, seconds, peak_ram(), peak_vram())
     gpus = "".join(f", {gib(peak)} on {device}" for device, peak in loaded.peak_vram.items() if peak)
     request.say(f"Loaded in {time_text(loaded.seconds)}; peak: {gib(loaded.peak_ram)} of RAM{gpus}.")
     return loaded
 
 
-def _down_the_ladder(
-    request: Request, checkpoint: Checkpoint, machine: Hardware, placement: Placement
-) -> tuple[Any, Placement]:
+def _planned_again(planned: Plan, machine: Hardware, request: Request, *, after: Strategy | None = None) -> Plan:
+    return replace(planned, placement=choose(machine, planned.weights, request.wishes, after=after))
+
+
+def _down_the_ladder(request: Request, planned: Plan, machine: Hardware) -> tuple[Any, Plan]:
     while True:
-        request.say("\n".join(placement.lines()))
+        request.say("\n".join(planned.placement.lines()))
         try:
-            return _build_and_place(request, checkpoint, machine, placement), placement
+            return _build_and_place(request, planned, machine), planned
         except Problem:
             raise
         except Exception as error:
             from qwen_fetch.loading.placing import is_out_of_memory, release  # noqa: PLC0415 - imports torch
 
             if not is_out_of_memory(error):
-                raise _load_failed(request, checkpoint, error) from error
+                raise _load_failed(request, planned.checkpoint, error) from error
         # Outside of the handler, whose traceback holds the pipeline.
         release()
-        request.say(f"The memory did not suffice for {placement.strategy}: the next rung is tried.")
-        placement = choose(machine, checkpoint.weights, request.wishes, after=placement.strategy)
+        tried = planned.placement.strategy
+        request.say(f"The memory did not suffice for {tried}: the next rung is tried.")
+        planned = _planned_again(planned, machine, request, after=tried)
 
 
-def _build_and_place(request: Request, checkpoint: Checkpoint, machine: Hardware, placement: Placement) -> Any:
+def _build_and_place(request: Request, planned: Plan, machine: Hardware) -> Any:
     import torch  # noqa: PLC0415 - heavy
 
-    from qwen_fetch.loading import placing  # noqa: PLC0415 - imports torch
+    from qwen_fetch.loading import adapters, placing  # noqa: PLC0415 - imports torch
 
+    checkpoint, placement = planned.checkpoint, planned.placement
     dtype = getattr(torch, request.wishes.dtype)
     if checkpoint.size + placement.ram <= machine.ram:  # else what is read first would be dropped again
         read_ahead(checkpoint.files, progress=request.progress)
     pipeline = placing.build(checkpoint, placement, dtype)
+    if planned.loras:
+        request.say(f"Adding {', '.join(lora.name for lora in planned.loras)} …")
+        # bitsandbytes' weights would lose by it; of mapped ones a copy would be made.
+        adapters.add_loras(pipeline, planned.loras, fuse=placement.load == "copied" and placement.quantization != "nf4")
+    if request.lightning:
+        adapters.schedule_for_lightning(pipeline)
     request.say(f"Placing the parts ({placement.strategy}) …")
     placing.place(pipeline, placement, dtype)
     return pipeline

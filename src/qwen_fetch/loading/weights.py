@@ -22,8 +22,12 @@ COMPONENTS = ("transformer", "text_encoder", "vae")
 """The parts of a Qwen-Image pipeline that hold weights, the largest first."""
 
 _BLOCK = re.compile(r"(\w+\.\d+)\.")
-_FP8_SKIPS = ("norm", "pos_embed")  # `_skip_layerwise_casting_patterns` of QwenImageTransformer2DModel
-_NF4_SKIPS = ("embed_tokens", "lm_head")  # an Embedding, and what transformers never quantises
+_FP8_SKIPS = (
+    "norm",
+    "pos_embed",
+    "lora_",
+)  # `_skip_layerwise_casting_patterns` of the transformer, and PEFT
+_NF4_SKIPS = ("embed_tokens", "lm_head", "lora_")  # an Embedding, what transformers never quantises, and LoRAs
 _NF4_SHARE = (0.5 + 4 / 64) / 2  # of bf16: 4 bits a weight, and a 4-byte scale for every 64 weights
 
 
