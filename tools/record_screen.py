@@ -10,6 +10,7 @@ import argparse
 import fcntl
 import os
 import pty
+import re
 import shutil
 import signal
 import struct
@@ -42,7 +43,7 @@ RATE = 40_000_000  # bytes/s
 HERE = 12_000_000_000  # bytes
 COLOURS = {"green": "g", "brown": "y", "blue": "b", "red": "r"}  # as pyte calls them
 STYLE = """
-text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#24292f;white-space:pre}
+text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#24292f}
 rect{fill:#f6f8fa}.g{fill:#1a7f37}.y{fill:#9a6700}.b{fill:#0969da}.r{fill:#cf222e}.f{visibility:hidden}
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}rect{fill:#0d1117}
 .g{fill:#3fb950}.y{fill:#d29922}.b{fill:#58a6ff}.r{fill:#f85149}}
@@ -118,10 +119,10 @@ def _runs(row: dict[int, pyte.screens.Char]) -> Iterable[Run]:
     cells = [(column, row[column].data, COLOURS.get(row[column].fg, "")) for column in range(COLUMNS)]
     for colour, group in groupby(cells, lambda cell: cell[2]):
         part = list(group)
-        text = "".join(cell[1] for cell in part).rstrip()
-        if text:
-            column = part[0][0] + len(text) - len(text.lstrip())
-            yield column, text.lstrip(), colour
+        for words in re.finditer(
+            r"\S+(?: \S+)*", "".join(cell[1] for cell in part)
+        ):  # wide gaps are not left to the font
+            yield part[0][0] + words.start(), words[0], colour
 
 
 def svg(frames: Sequence[tuple[float, Frame]], poster: int) -> str:

@@ -84,6 +84,12 @@ def start(show: Show) -> None:
     show.tell(Progress("listing", 0, 0))
 
 
+def listing(show: Show) -> None:
+    start(show)
+    show.now += 0.5
+    show.tell(Progress("listing", 3000, 0))
+
+
 def middle(show: Show) -> None:
     show.begin()
     show.move()
@@ -141,7 +147,7 @@ def end(show: Show) -> None:
     show.tell(Phase("link"), Progress("link", 0, 0), Phase("done"))
 
 
-SCENES: list[Callable[[Show], None]] = [start, middle, retry, waits, silence, held, verify, note, end]
+SCENES: list[Callable[[Show], None]] = [start, listing, middle, retry, waits, silence, held, verify, note, end]
 
 
 @pytest.fixture

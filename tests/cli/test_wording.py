@@ -66,6 +66,7 @@ def test_progress_in_one_line() -> None:
         == "download: 250 B of 1.0 KB (25 %), 10 B/s, 1 min left, 2 retries, a 50 %; b 0 %"
     )
     assert progress_line(Progress("listing", 0, 0), 0, None) == "listing ..."
+    assert progress_line(Progress("listing", 3000, 0), 0, None) == "listing ... 3,000 files"
     assert progress_line(Progress("x", 0, 0, waiting="for rain"), 0, None) == "x: for rain"
     assert progress_line(Progress("x", 999, 1000), 0, None) == "x: 999 B of 1.0 KB (99 %)"
 

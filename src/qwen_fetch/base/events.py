@@ -66,8 +66,8 @@ class Progress:
 
     Attributes:
         phase: Which part of the work.
-        done: Bytes that are here, those of earlier runs included.
-        total: Bytes in all.
+        done: Bytes that are here, those of earlier runs included; without a total, things found so far.
+        total: Bytes in all; 0 where nobody knows how much there is.
         files: The files in flight.
         waiting: What everybody is waiting for, if nothing moves; else empty.
         reason: Why, in fewer words, where it is a fault.

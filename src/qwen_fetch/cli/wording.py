@@ -120,7 +120,7 @@ def progress_line(event: Progress, rate: float, left: float | None, more: str = 
     if event.waiting:
         return f"{event.phase}: {event.waiting}"
     if not event.total:
-        return f"{event.phase} ..."
+        return f"{event.phase} ..." + (f" {event.done:,} files" if event.done else "")
     parts = [
         f"{event.phase}: {size_text(event.done)} of {size_text(event.total)} ({100 * event.done // event.total} %)",
         f"{size_text(rate)}/s" if rate > 0 else "",

@@ -46,6 +46,12 @@ class Hub:
         logger.handlers[:] = [_Notes(note)]
         logger.propagate = False
         self._forgotten = False
+        self.listed = 0
+        """How many files the Hub has listed so far."""
+
+    def count(self, listed: int) -> None:
+        """The Hub has listed so many files so far."""
+        self.listed = listed
 
     @property
     def token(self) -> str | None:

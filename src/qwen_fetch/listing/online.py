@@ -41,12 +41,20 @@ class Online:
         settings: Repo, revision, endpoint, timeout.
         token: The token for the endpoint, if any.
         tick: Called a few times a second while an answer is waited for; what it raises ends the wait.
+        found: Told after each page how many files are listed so far.
     """
 
-    def __init__(self, settings: Settings, token: str | None, tick: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        token: str | None,
+        tick: Callable[[], None] = lambda: None,
+        found: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._settings = settings
         self._endpoint = Endpoint(settings.hub_endpoint, token, settings.timeout)
         self._tick = tick
+        self._found = found
 
     def commit(self) -> str:
         """The commit that the revision stands for: one request, none where the revision is a commit.
@@ -85,6 +93,7 @@ class Online:
                 count += 1
                 if entry := _entry(item):
                     yield entry
+            self._found(count)
             if count > _MOST_ENTRIES:
                 raise unsafe(self._settings, f"more than {_MOST_ENTRIES:,} files")
             if not query:

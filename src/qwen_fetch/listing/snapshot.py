@@ -72,7 +72,7 @@ def fetch(hub: Hub, store: Store, *, keep: bool, afresh: bool = False) -> Snapsh
     settings = hub.settings
     if hub.token and settings.is_exposed:
         hub.note(f"The token travels to {settings.host} over plain http: everybody on the way can read it")
-    online = Online(settings, hub.token, hub.tick)
+    online = Online(settings, hub.token, hub.tick, hub.count)
     try:
         commit = online.commit()
     except Failure as failure:

@@ -273,5 +273,6 @@ class Download:
         self._emit(Phase(phase))
 
     def _alive(self, waiting: str = "", reason: str = "", next_try: float | None = None) -> None:
-        self._emit(Progress(self._phase, 0, 0, (), waiting, reason, next_try))
+        listed = self._hub.listed if self._phase == "listing" else 0
+        self._emit(Progress(self._phase, listed, 0, (), waiting, reason, next_try))
         self._tick()
