@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.listing.online import Online
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def page(*names: str) -> list[dict[str, Any]]:
