@@ -206,6 +206,19 @@ def test_a_resize_leaves_no_rubbish(columns: tuple[int, ...], show: Callable[...
     assert shown.glass.text == "note: this stays\n"
 
 
+def test_after_ctrl_z_everything_is_drawn_anew(show: Callable[..., Show]) -> None:
+    shown = show()
+    middle(shown)
+    before = shown.glass.lines
+    shown.glass.write("\n" * len(before) + "[1]+  Stopped\n$ fg\n")
+    shown.now += 60
+    shown.tell(Progress("download", shown.done, TOTAL, (FileProgress(shard(3), 3 * 10**9, 4_900_000_000),)))
+    lines = shown.glass.lines
+    after = lines[lines.index("$ fg") + 1 :]
+    assert after[0] == before[0]
+    assert [line.split()[0] for line in after[1:3]] == ["total", "transformer"]
+
+
 def test_more_files_than_rows_are_no_trouble(show: Callable[..., Show]) -> None:
     shown = show(80, 8)
     shown.begin()

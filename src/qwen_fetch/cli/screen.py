@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Screen"]
 
 _FRAME_SECONDS = 0.2
+_PAUSE_SECONDS = 2.0  # between two frames: we were stopped (Ctrl-Z), and somebody else may have written since
 
 
 class Screen:
@@ -53,6 +54,8 @@ class Screen:
         self._canvas.close()
 
     def _draw(self, now: float) -> None:
+        if now - self._drawn > _PAUSE_SECONDS:
+            self._canvas.erase()
         self._drawn = now
         columns, rows = self._canvas.size
         state = "waiting" if self._scene.is_waiting else "moving"

@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import shutil
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from textwrap import wrap
@@ -21,6 +22,7 @@ __all__ = ["ERASE", "Terminal", "paint"]
 
 ERASE = "\r\x1b[J"  # from the start of this line to the end of the screen
 _CODES = {"red": 31, "green": 32, "yellow": 33, "blue": 34}  # of the terminal's own palette: right on light and dark
+_OBEY = 0x0004  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
 _SIGNS = "━╸─→✓·…⠋"  # all that is drawn beside letters
 
 
@@ -49,7 +51,7 @@ class Terminal:
         """Look at a stream, and at what the environment says of it; None: a program without a console has none."""
         stream = stream or io.StringIO()
         is_terminal = not stream.closed and stream.isatty()
-        moves = is_terminal and environment.get("TERM") != "dumb"
+        moves = is_terminal and environment.get("TERM") != "dumb" and _obeys_codes(stream)
         colour = moves and not environment.get("NO_COLOR")  # no-color.org
         if environment.get("FORCE_COLOR"):
             colour = True
@@ -99,6 +101,24 @@ class Terminal:
 def paint(text: str, colour: str, *, wanted: bool) -> str:
     """A text in a colour, where colours are wanted."""
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if wanted and colour else text
+
+
+def _obeys_codes(stream: TextIO) -> bool:
+    """Whether codes are obeyed and not shown: Windows has to be asked for it."""
+    if sys.platform == "win32":
+        import ctypes  # noqa: PLC0415 - only there
+        import msvcrt  # noqa: PLC0415
+
+        try:
+            console = msvcrt.get_osfhandle(stream.fileno())
+        except (OSError, ValueError):  # a stream without a file
+            return True
+        mode = ctypes.c_ulong()
+        windows = ctypes.windll.kernel32
+        known = windows.GetConsoleMode(console, ctypes.byref(mode))
+        return bool(known and windows.SetConsoleMode(console, mode.value | _OBEY))
+    else:  # noqa: RET505 - for a type checker, one of the two is not there
+        return True
 
 
 def _can_hold(stream: TextIO, text: str) -> bool:
