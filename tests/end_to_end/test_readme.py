@@ -47,10 +47,10 @@ def test_the_first_screen_holds_what_it_needs() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="the scripts of an installer are programs there")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_it_works_as_it_stands(command: str, complete: Tool, installed: Path) -> None:
+    program, *words = shlex.split(command)
     ended = subprocess.run(
-        shlex.split(command),
+        [sys.executable if program == "python" else installed / program, *words],
         env=complete.environment | {"PATH": str(installed), "PYTHONPATH": str(ROOT / "src")},
-        executable=sys.executable if command.startswith("python ") else installed / command.split(maxsplit=1)[0],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -50,7 +50,7 @@ def command(
     except Problem as problem:
         code = _tell(problem, arguments)
     except ModuleNotFoundError as error:
-        missing = Problem(catalogue.NOT_INSTALLED, package=error.name, python=sys.executable)
+        missing = Problem(catalogue.NOT_INSTALLED, package=error.name, python=sys.executable or "python")
         code = _tell(missing, arguments)
     except _Stopped as stopped:
         code = _tell(Problem(_kind_of(stopped.number), command=" ".join(map(quoted, sys.argv))), arguments)
