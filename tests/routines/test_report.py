@@ -102,6 +102,11 @@ def test_the_report_for_people(store: Store, settings: Settings) -> None:
     assert "corrupt    d  the stored file has 7 bytes instead of 100" in lines
     assert "leftovers  1 files, 9 B: again --cleanup" in lines
     assert lines[-1] == "Go on: again"
+    for columns in (40, 55, 80, 200):
+        report = make_report(settings, store, SNAPSHOT, FILES)
+        table = [line for line in status_lines(report, "again", columns=columns) if line.startswith("  ")]
+        assert all(len(line) <= max(columns, 46) for line in table)
+        assert all(("[" in line) == (columns > 53) for line in table)
     assert "Complete." not in text
     last = list(status_lines(make_report(settings, store, SNAPSHOT, [A]), "again"))[-1]
     assert last == "Read it once: again --verify"

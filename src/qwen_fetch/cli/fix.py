@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from qwen_fetch.base.problem import ExitCode
 from qwen_fetch.base.settings import DEFAULT_REPO, Settings
 from qwen_fetch.cli.boundary import attended, command, print_json
 from qwen_fetch.cli.parser import Parser
+from qwen_fetch.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     import argparse
@@ -58,10 +60,12 @@ def _run(arguments: argparse.Namespace) -> int:
         adopt=tuple(arguments.adopt),
     )
 
+    terminal = Terminal.of(sys.stdout)
+
     def show(finding: Finding) -> None:
         if not arguments.json:
             text = f"found  {finding.subject}: {finding.what}" + (f" -> {finding.mend}" if finding.mend else "")
-            say(one_line(text, 1000))
+            say(terminal.fitted(one_line(text, 1000)))
 
     def body(emit: Listener, tick: Callable[[], None]) -> int:
         from qwen_fetch.routines.repair import repair  # noqa: PLC0415 - `--help` is to start in no time
@@ -74,7 +78,8 @@ def _run(arguments: argparse.Namespace) -> int:
         else:
             if not done.findings:
                 say("Nothing is wrong.")
-            say("\n".join(status_lines(done.report, settings.command(), everything=arguments.verbose)))
+            columns = terminal.size()[0]
+            say("\n".join(status_lines(done.report, settings.command(), everything=arguments.verbose, columns=columns)))
         return ExitCode.DONE if done.report.complete else ExitCode.INCOMPLETE
 
     return attended(settings, arguments, body)

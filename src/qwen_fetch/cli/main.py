@@ -13,6 +13,7 @@ from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cli.boundary import attended, command, print_json
 from qwen_fetch.cli.options import check, lightning_of, make_parser, settings_of
+from qwen_fetch.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     import argparse
@@ -66,7 +67,6 @@ def _run(arguments: argparse.Namespace) -> int:
 def _download(settings: Settings, arguments: argparse.Namespace, emit: Listener, tick: Callable[[], None]) -> int:
     from qwen_fetch.cli.summary import next_lines, summary_lines  # noqa: PLC0415
     from qwen_fetch.cli.tally import Tally  # noqa: PLC0415
-    from qwen_fetch.cli.terminal import Terminal  # noqa: PLC0415
     from qwen_fetch.routines.download import Download  # noqa: PLC0415
 
     tally = Tally()
@@ -171,7 +171,8 @@ def _status(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(report.as_json())
     else:
-        say("\n".join(status_lines(report, settings.command(), everything=arguments.verbose)))
+        columns = Terminal.of(sys.stdout).size()[0]
+        say("\n".join(status_lines(report, settings.command(), everything=arguments.verbose, columns=columns)))
     return ExitCode.DONE if report.complete else ExitCode.INCOMPLETE
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["status", "status_lines"]
 
 _BAR = 20  # characters
+_SHORTEST = 4  # of a bar that says something
+_BESIDE = 45  # columns of a row that are neither name nor bar
 _MANY = 4  # lines of one kind before the rest is only counted
 
 
@@ -67,20 +69,21 @@ def _of_newest_listing(settings: Settings, store: Store) -> Report | None:
     return replace(report, note=what)
 
 
-def status_lines(report: Report, command: str, *, everything: bool = False) -> Iterator[str]:
+def status_lines(report: Report, command: str, *, everything: bool = False, columns: int = 80) -> Iterator[str]:
     """The report for people: the verdict first, what matters of the rest, and last what to type next.
 
     Args:
         report: What to show.
         command: The command line that goes on with it.
         everything: Unfold what is folded: small components that are whole, and long lists.
+        columns: How wide the table may be; bars get what is left, or are left out.
     """
     yield _verdict(report)
     commit = f" ({report.commit[:8]})" if report.commit else ""
     yield f"{report.repo_id} at {report.revision}{commit} in {report.cache_dir}"
     if report.note:
         yield f"note       {report.note}"
-    yield from _components(report, everything=everything)
+    yield from _components(report, columns, everything=everything)
     most = len(report.files) if everything else _MANY
     yield from _some("corrupt", report.in_state(FileState.CORRUPT), lambda file: file.reason, most)
     yield from _some("partial", report.in_state(FileState.PARTIAL), _resume, most)
@@ -108,7 +111,7 @@ def _verdict(report: Report) -> str:
     return f"Not complete: {amount_text(here, report.bytes_total)} here{bad}, {left} to fetch."
 
 
-def _components(report: Report, *, everything: bool) -> Iterator[str]:
+def _components(report: Report, columns: int, *, everything: bool) -> Iterator[str]:
     components: dict[str, list[FileReport]] = {}
     for file in report.files:
         components.setdefault(file.component or "(top)", []).append(file)
@@ -116,18 +119,19 @@ def _components(report: Report, *, everything: bool) -> Iterator[str]:
     folded = [file for name in small for file in components.pop(name)] if len(small) > 1 else []
     rows = [*components.items(), *([(f"{len(small)} others", folded)] if folded else []), ("all", list(report.files))]
     width = max(len(name) for name, _ in rows)
+    length = min(_BAR, columns - width - _BESIDE)
     for name, files in rows:
         total = sum(file.size for file in files)
         here = sum(min(file.bytes, file.size) for file in files if file.state is not FileState.CORRUPT)
         complete = sum(file.state is FileState.COMPLETE for file in files)
         # A bar is full only when everything is there.
-        filled = _BAR if complete == len(files) else min(_BAR - 1, here * _BAR // max(total, 1))
+        filled = length if complete == len(files) else min(length - 1, here * length // max(total, 1))
+        bar = f"[{'#' * filled}{'.' * (length - filled)}]  " if length >= _SHORTEST else ""
         state = next((s for s in reversed(FileState) if any(file.state is s for file in files)), FileState.COMPLETE)
         if state is FileState.MISSING and here:
             state = FileState.PARTIAL
         yield (
-            f"  {name:<{width}}  {f'{complete}/{len(files)}':>7} files  "
-            f"[{'#' * filled}{'.' * (_BAR - filled)}]  {amount_text(here, total):>12}  {state}"
+            f"  {name:<{width}}  {f'{complete}/{len(files)}':>7} files  {bar}{amount_text(here, total):>12}  {state}"
         )
 
 
