@@ -116,6 +116,8 @@ def test_red_once_and_only_for_what_nobody_wished(monkeypatch: pytest.MonkeyPatc
     log = io.StringIO()
     tell(REFUSED, Terminal.of(log))
     assert log.getvalue().startswith("\x1b[31merror:\x1b[0m")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not Terminal.of(log).colour
 
 
 def test_without_a_console_nothing_is_told_and_nothing_fails() -> None:

@@ -52,9 +52,8 @@ class Terminal:
         stream = stream or io.StringIO()
         is_terminal = not stream.closed and stream.isatty()
         moves = is_terminal and environment.get("TERM") != "dumb" and _obeys_codes(stream)
-        colour = moves and not environment.get("NO_COLOR")  # no-color.org
-        if environment.get("FORCE_COLOR"):
-            colour = True
+        # As Python itself reads them: who wants none gets none.
+        colour = (moves or bool(environment.get("FORCE_COLOR"))) and not environment.get("NO_COLOR")
         return cls(stream, is_terminal, moves, colour, _can_hold(stream, _SIGNS), moves and _has_task_bar(environment))
 
     @property
