@@ -281,7 +281,11 @@ def test_colour_says_the_state_and_can_be_switched_off(
 
 def test_signs_that_the_encoding_lacks_are_not_drawn(show: Callable[..., Show]) -> None:
     shown = show(encoding="cp437")
-    waits(shown)  # the glass refuses what cannot be encoded
+    start(shown)
+    assert shown.glass.lines[0].endswith(" asking the Hub what there is")
+    assert shown.glass.lines[0][0] in "|/-\\"
+    waits(shown)
+    assert "\\u" not in "".join(shown.glass.written)  # how the door writes what cannot be encoded
     assert "####" in shown.glass.lines[1]
     assert "->" in shown.glass.lines[0]
 

@@ -14,6 +14,7 @@ from qwen_fetch.base.events import Event, Phase, Progress, Started, Waiting
 from qwen_fetch.base.units import amount_text, size_text
 from qwen_fetch.cli.pace import Pace
 from qwen_fetch.cli.tally import Tally, counted
+from qwen_fetch.cli.terminal import SPINNER
 from qwen_fetch.cli.wording import (
     PHASES,
     clock_text,
@@ -33,7 +34,6 @@ _SHORTEST = 16  # characters of a name where it is narrow: text_encoder 1/4
 _LONGEST = {False: 24, True: 40}  # where it is not, and where it is wide
 _HELD_SECONDS = 1.0  # that a wait for somebody else is shown for after it was last reported
 _SILENT_SECONDS = 5.0
-_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _TURNS = 8  # a second
 
 
@@ -141,7 +141,7 @@ class Scene:
         event = self._progress
         assert event is not None  # noqa: S101 - see `rows`
         if not event.total:
-            sign = _SPINNER[int(now * _TURNS) % len(_SPINNER)]
+            sign = SPINNER[int(now * _TURNS) % len(SPINNER)]
             found = f", {counted(event.done, 'file')}" if event.done else ""
             return Row(f"{sign} {PHASES.get(event.phase, event.phase)}{found}", colour="blue")
         name = "total" if event.phase == "download" else event.phase

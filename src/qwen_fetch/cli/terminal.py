@@ -18,12 +18,14 @@ from qwen_fetch.base.shell import is_switched_on
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ERASE", "Terminal", "paint"]
+__all__ = ["ERASE", "SPINNER", "Terminal", "paint"]
 
 ERASE = "\r\x1b[J"  # from the start of this line to the end of the screen
 _CODES = {"red": 31, "green": 32, "yellow": 33, "blue": 34}  # of the terminal's own palette: right on light and dark
 _OBEY = 0x0004  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
-_SIGNS = "━╸─→✓·…⠋"  # all that is drawn beside letters
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_SIGNS = f"━╸─→✓·…{SPINNER}"  # all that is drawn beside letters
+_PLAIN = str.maketrans({"→": "->", "✓": "ok", "·": "-", "…": "~"} | dict(zip(SPINNER, "|/-\\" * 3, strict=False)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,7 @@ class Terminal:
 
     def signs(self, text: str) -> str:
         """A text in signs that the encoding has."""
-        if self.blocks:
-            return text
-        for sign, plain in (("→", "->"), ("✓", "ok"), ("·", "-"), ("…", "~")):
-            text = text.replace(sign, plain)
-        return text
+        return text if self.blocks else text.translate(_PLAIN)
 
 
 def paint(text: str, colour: str, *, wanted: bool) -> str:
