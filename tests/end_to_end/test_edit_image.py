@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +14,6 @@ from machines import with_gpu
 from workbench import REPO, ROOT, OpenHub, Tool
 
 from qwen_fetch.base.problem import ExitCode
-from qwen_fetch.cli import edit
 from qwen_fetch.cli.edit import main
 from qwen_fetch.loading import editing
 
@@ -89,7 +90,7 @@ def test_explain_works_without_torch_and_before_the_download(tool: Tool, tmp_pat
         (["--steps", "1"], "divides by zero"),
         (["-o", "out.jpg"], ".png"),
         (["--seed", "-1"], "--seed"),
-        (["--size", "100x100"], "multiples of 16"),
+        (["--size", "10x10"], "64 to 4096"),
         (["--guidance", "0.5"], "--guidance"),
         (["--device-map", "gpu"], "device_map"),
         (["--repo-id", "../evil"], "--repo-id"),
@@ -113,7 +114,7 @@ def test_inputs_are_looked_at_before_the_minutes_of_loading(
     pytest.importorskip("torch")
     tiny = pytest.importorskip("tiny")
     folder = tiny.make_tiny(tmp_path / "repo")
-    monkeypatch.setattr(editing, "load", lambda _request: pytest.fail("it was loaded"))
+    monkeypatch.setattr(editing, "load", lambda *_words, **_options: pytest.fail("it was loaded"))
     assert main([str(photo), str(photo), "mix them", "--repo-id", str(folder)]) == ExitCode.USAGE
     assert "takes one picture; 2509 and 2511 take several" in capsys.readouterr().err
     (tmp_path / "text.png").write_text("no picture")
@@ -143,21 +144,36 @@ def test_several_pictures_and_too_little_memory(
     def fail(*_arguments: object, **_options: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(editing, "_infer", fail)
+    monkeypatch.setattr("qwen_fetch.loading.inference.infer", fail)
     capsys.readouterr()
-    assert main([*arguments, "-q"]) == ExitCode.CANNOT_LOAD
+    assert main([*arguments, "-q", "--overwrite"]) == ExitCode.CANNOT_LOAD
     err = capsys.readouterr().err
     assert "[out-of-memory]" in err
     assert "--size 768x768" in err
 
 
-def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt(*_arguments: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(edit, "run", interrupt)
-    assert main(["photo.png", "make it pink"]) == ExitCode.INTERRUPTED
-    assert "nothing was written" in capsys.readouterr().err
+def test_stopped_in_an_edit(tool: Tool, photo: Path, tmp_path: Path) -> None:
+    """Ctrl-C ends in order: what is finished is there, nothing half, and the same command makes the rest."""
+    pytest.importorskip("torch")
+    tiny = pytest.importorskip("tiny")
+    folder = tiny.make_tiny(tmp_path / "repo")
+    tool.extra |= {"PYTHONPATH": str(tiny.SHIM), "OMP_NUM_THREADS": "1"}
+    made = tmp_path / "made"
+    made.mkdir()
+    jobs = tmp_path / "jobs.jsonl"
+    one = {"image": str(photo), "steps": 2, "size": "64x64", "guidance": 1}
+    lines = [one | {"prompt": "make it pink", "output": "a.png"}, one | {"prompt": "make it blue", "steps": 900}]
+    jobs.write_text("\n".join(map(json.dumps, lines)))
+    process = tool.start("--jobs", str(jobs), "-o", str(made), "--repo-id", str(folder), command=SCRIPT)
+    while not (made / "a.png").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED, err
+    assert out.split() == [str(made / "a.png")]
+    assert "1 of 2 pictures were made; the same command makes the rest" in err
+    assert "Traceback" not in err
+    assert [path.name for path in made.iterdir()] == ["a.png"]
 
 
 class _AnyOf(str):  # noqa: SLOT000 - a `str` takes no slots of its own

@@ -483,6 +483,37 @@ LIGHTNING_UNKNOWN = Kind(
     why="They were trained for {known}.",
     do=("Leave --lightning away, or give the LoRA of this model by --lora, with its --steps and --guidance 1.",),
 )
+PICTURE_UNREADABLE = Kind(
+    "picture-unreadable",
+    ExitCode.USAGE,
+    what="{path}: {detail}.",
+    why="Every picture is looked at before the minutes of loading.",
+    do=("Give a picture in 8 or 16 bits, such as PNG, JPEG, WebP or TIFF.",),
+)
+OUTPUT_REFUSED = Kind(
+    "output-refused",
+    ExitCode.USAGE,
+    what="{path}: {detail}.",
+    why="Nothing that is there is lost, and nothing is made that could not be kept.",
+    do=("Name another place with -o.",),
+)
+OUTPUT_UNWRITABLE = Kind(
+    "output-unwritable",
+    ExitCode.FILE_SYSTEM,
+    what="{path} cannot be written: {detail}.",
+    why="The place of the picture is looked at before the minutes of loading.",
+    do=("Name another place with -o, or make room and writable what is there.",),
+)
+NO_PICTURE = Kind(
+    "no-picture",
+    ExitCode.CORRUPT,
+    what="The model gave {what}, which is no picture; nothing was saved.",
+    why="A LoRA that is damaged or too strong, float16 instead of bfloat16, damaged weights or a broken driver.",
+    do=(
+        "Try without --lora, then with other steps.",
+        f"Compare the weights with the Hub's digests: `{program()} --verify`",
+    ),
+)
 
 # --- the end -------------------------------------------------------------------------------------------------
 

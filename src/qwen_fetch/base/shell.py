@@ -8,7 +8,18 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["is_switched_on", "offline_switch", "program", "quoted", "set_variable", "shown_path", "unset_variable"]
+__all__ = [
+    "Tool",
+    "is_switched_on",
+    "offline_switch",
+    "program",
+    "quoted",
+    "set_variable",
+    "shown_path",
+    "unset_variable",
+]
+
+Tool = Literal["download", "repair", "edit", "this"]
 
 _OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 # Each command as a script of the checkout, and as it is installed.
@@ -38,7 +49,7 @@ def quoted(word: str) -> str:
     return f'"{word}"' if os.name == "nt" else "'" + word.replace("'", "'\"'\"'") + "'"
 
 
-def program(tool: Literal["download", "repair", "edit", "this"] = "download") -> str:
+def program(tool: Tool = "download") -> str:
     """How a command is started, in the way in which the user started the one that runs: to be copied as it is."""
     started = Path(sys.argv[0] if sys.argv else "")
     this = next((names for names in _TOOLS.values() if started.name in names), _TOOLS["download"])

@@ -16,6 +16,8 @@ from qwen_fetch.base.shell import program, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from qwen_fetch.base.shell import Tool
+
 __all__ = ["Parser"]
 
 _WIDTH = 78
@@ -55,16 +57,23 @@ class Parser(argparse.ArgumentParser):
         words: What it wants beside options, for the first line of `--help`.
         examples: What people type, each with what it is for.
         closing: What else `--help` says at its end.
+        tool: Which command it is, for the examples.
     """
 
     def __init__(
-        self, *, description: str, words: str = "", examples: Sequence[tuple[str, str]] = (), closing: str = ""
+        self,
+        *,
+        description: str,
+        words: str = "",
+        examples: Sequence[tuple[str, str]] = (),
+        closing: str = "",
+        tool: Tool = "download",
     ) -> None:
         super().__init__(
             prog=None if Path(sys.argv[0]).name != "__main__.py" else "qwen-fetch",
             usage=f"%(prog)s [options] {words}".rstrip(),
             description=_filled(description),
-            epilog="\n\n".join(filter(None, [_listed(examples), _filled(closing)])),
+            epilog="\n\n".join(filter(None, [_listed(examples, tool), _filled(closing)])),
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
@@ -102,6 +111,6 @@ def _filled(text: str) -> str:
     return "\n".join(wrap(text, _WIDTH))
 
 
-def _listed(examples: Sequence[tuple[str, str]]) -> str:
-    lines = [f"  {what}:\n    {program()} {words}".rstrip() for words, what in examples]
+def _listed(examples: Sequence[tuple[str, str]], tool: Tool) -> str:
+    lines = [f"  {what}:\n    {program(tool)} {words}".rstrip() for words, what in examples]
     return "\n".join(["examples:", *lines]) if lines else ""

@@ -193,8 +193,12 @@ def plan(request: Request) -> Plan:
     return Plan(checkpoint, tuple(loras), weights, choose(machine, weights, request.wishes))
 
 
-def load(request: Request) -> Loaded:
+def load(request: Request, *, after: Strategy | None = None) -> Loaded:
     """Load and place; on a lack of memory the next rung of the ladder is taken, and said.
+
+    Args:
+        request: What.
+        after: Begin below this rung: it was tried, and the memory did not suffice.
 
     Raises:
         Problem: It cannot be loaded, and why.
@@ -206,12 +210,12 @@ def load(request: Request) -> Loaded:
     request.say(f"Importing torch and diffusers, to load {planned.checkpoint.class_name} …")
     import_torch()
     machine = _machine(request.wishes)
-    planned = _planned_again(planned, machine, request)
+    planned = _planned_again(planned, machine, request, after=after)
     if planned.placement.pinned and machine.exact_pinning:
         from qwen_fetch.loading.placing import pins_exactly  # noqa: PLC0415 - imports torch
 
         machine = replace(machine, exact_pinning=pins_exactly())
-        planned = _planned_again(planned, machine, request)
+        planned = _planned_again(planned, machine, request, after=after)
     pipeline, planned = _down_the_ladder(request, planned, machine)
     from qwen_fetch.loading.placing import peak_vram  # noqa: PLC0415 - likewise
 
