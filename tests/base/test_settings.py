@@ -53,6 +53,39 @@ def test_the_command_to_go_on_repeats_the_request_without_the_token() -> None:
     assert "hf_secret" not in repr(settings)
 
 
+def test_the_command_carries_what_was_given_and_nothing_else() -> None:
+    assert Settings().command().split(" ")[-1].endswith(("qwen-fetch", ".py", "pytest", "__main__.py"))
+    settings = Settings(
+        revision="fix#7", endpoint="https://mirror.example/hf", max_workers=8, limit_rate=5_000_000, transport="http"
+    )
+    words = settings.command("--diagnose")
+    for given in (
+        "--endpoint https://mirror.example/hf",
+        "--max-workers 8",
+        "--limit-rate 5000000",
+        "--transport http",
+    ):
+        assert given in words
+    assert "'fix#7'" in words or '"fix#7"' in words
+    assert "--timeout" not in words
+
+
+@pytest.mark.parametrize(
+    ("revision", "right"),
+    [
+        *((name, True) for name in ("main", "v1.0", "refs/pr/1", "fix#7", "分支", "a@b", "a{b", "f" * 40, "ü/ö")),
+        *((name, False) for name in ("a..b", "a b", "-x", "@", "a@{b", "/a", "a/", "a//b", ".a", "a/.b", "a.lock")),
+        *((name, False) for name in ("a.", "a~1", "a^", "a:b", "a?", "a*", "a[b", "a\\b", "a\nb", "a\x7f", "é" * 200)),
+    ],
+)
+def test_a_revision_is_what_git_takes_for_a_ref(revision: str, right: bool) -> None:
+    if right:
+        assert Settings(revision=revision).revision == revision
+    else:
+        with pytest.raises(Problem):
+            Settings(revision=revision)
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [("20M", 20_000_000), ("1.5G", 1_500_000_000), ("800k", 800_000), ("64MiB", 64 << 20), ("5000", 5000)],

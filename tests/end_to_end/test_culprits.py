@@ -192,7 +192,7 @@ TABLE = [
     Row("no name server", "no-network", instead=no_name),
     Row("no answer", "network", says="not answer", instead=rude(b"", silent=True)),
     Row("hung up on", "network", says="closed the connection", instead=rude(b"")),
-    Row("another protocol", "network", instead=rude(b"SSH-2.0-OpenSSH_9\r\n")),
+    Row("another protocol", "odd-answer", instead=rude(b"SSH-2.0-OpenSSH_9\r\n")),
     Row("plain http where TLS is wanted", "not-tls", says="TLS", instead=plain),
     Row("an intercepted connection", "tls-intercepted", says="Example Filter", instead=secure(HELPERS / "filter.pem")),
     Row("a certificate of 2020", "certificate-date", says="clock", instead=secure(HELPERS / "expired.pem")),

@@ -301,6 +301,13 @@ FILE_TOO_LARGE = Kind(
     why="{detail}",
     do=("Put the cache on NTFS, ext4 or APFS: `{set_home}`",),
 )
+OUTPUT = Kind(
+    "output",
+    ExitCode.FILE_SYSTEM,
+    what="What was to be printed cannot be written to {stream}: {detail}.",
+    why="The disk or the device that it leads to is full or closed; the cache is another matter.",
+    do=("Send the output elsewhere, and run the same command again: what is done is not done twice.",),
+)
 FILE_SYSTEM = Kind(
     "file-system",
     ExitCode.FILE_SYSTEM,
@@ -327,6 +334,13 @@ FOREIGN_FILE = Kind(
     what="{path} is {what}, where the cache keeps a {wanted} of its own.",
     why="Somebody or something has put it there; to follow it could read or change what lies outside the cache.",
     do=("Look at what it is, and move it away; then run the same command again.",),
+)
+BARE_LISTING = Kind(
+    "bare-listing",
+    ExitCode.NETWORK,
+    what="{host} lists the names of the files only, without sizes and digests.",
+    why="It is a mirror that answers a part of the Hub's questions; nothing that it sends could be checked.",
+    do=("Use another endpoint: --endpoint https://huggingface.co",),
 )
 UNSAFE_LISTING = Kind(
     "unsafe-listing",

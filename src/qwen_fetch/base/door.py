@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["clean", "draw", "drawing", "keep_secret", "one_line", "say", "while_drawn"]
+__all__ = ["OutputError", "clean", "draw", "drawing", "keep_secret", "one_line", "say", "while_drawn"]
 
 _HIDDEN = "…"
 _SHORTEST = 4  # characters of a secret that is looked for by itself: shorter ones are part of many words
@@ -66,11 +66,25 @@ def one_line(text: str, most: int = 200) -> str:
     return clean(" ".join(text.split())[: 2 * most])[:most]
 
 
+class OutputError(OSError):
+    """What was to be printed could not be written.
+
+    Args:
+        stream: Where to, in words.
+        cause: What the system said.
+    """
+
+    def __init__(self, stream: str, cause: OSError) -> None:
+        super().__init__(cause.errno, cause.strerror or str(cause))
+        self.stream = stream
+
+
 def say(text: str = "", *, file: TextIO | None = None, end: str = "\n") -> None:
     """Print to `file` (stdout), whatever its encoding can hold: what it cannot is written as an escape.
 
     Raises:
-        OSError: It cannot be written to.
+        BrokenPipeError: The reader has gone.
+        OutputError: It cannot be written to.
     """
     stream = sys.stdout if file is None else file
     if stream is None:  # a program without a console has none
@@ -89,14 +103,26 @@ def while_drawn(erase: Callable[[], None] | None) -> None:
 def draw(text: str, stream: TextIO) -> None:
     """Write what a terminal is to obey: codes of our own around texts that are `clean`.
 
+    What stderr does not take is not shown: nobody could be told, and the work is worth more.
+
     Raises:
-        OSError: It cannot be written to.
+        BrokenPipeError: The reader has gone.
+        OutputError: It cannot be written to.
     """
     try:
-        stream.write(text)
-    except UnicodeEncodeError as error:
-        stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
-    stream.flush()
+        try:
+            stream.write(text)
+        except UnicodeEncodeError as error:
+            stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+        stream.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # or the interpreter would try again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is sys.stderr:
+            return
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OutputError("stdout" if stream is sys.stdout else "the file", error) from error
 
 
 def _in_environment() -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, get_args
@@ -29,7 +29,19 @@ _BEARER = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750
 # What was given is not repeated: it may hold a password.
 _AN_ENDPOINT = "wants an address such as https://huggingface.co, without user, password or query"
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
-_REVISION = re.compile(r"[A-Za-z0-9][\w./+-]{0,254}", re.ASCII)
+# As `git check-ref-format` has it, and no option.
+_NOT_IN_A_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|[./]$|^[/-]|^@$")
+_LONGEST_REF = 255  # bytes
+_CARRIED = {  # options that a proposed command repeats where they are not the default
+    "endpoint": "--endpoint",
+    "transport": "--transport",
+    "max_workers": "--max-workers",
+    "timeout": "--timeout",
+    "stall_timeout": "--stall-timeout",
+    "max_retries": "--max-retries",
+    "give_up_after": "--give-up-after",
+    "limit_rate": "--limit-rate",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +127,16 @@ class Settings:
     @property
     def hub_cache(self) -> Path:
         """The cache folder, absolute."""
-        if self.cache_dir is not None:
-            return self.cache_dir.expanduser().resolve()
-        from huggingface_hub import constants  # noqa: PLC0415 - reads the environment, so not before it is settled
+        place = self.cache_dir
+        if place is None:
+            from huggingface_hub import constants  # noqa: PLC0415 - reads the environment, so not before it is settled
 
-        return Path(constants.HF_HUB_CACHE).expanduser().resolve()
+            place = Path(constants.HF_HUB_CACHE)
+        try:
+            return place.expanduser().resolve()
+        except RuntimeError as error:  # containers run as users that nobody has heard of
+            detail = "This user has no home folder: say where the cache is, with --cache-dir or HF_HOME."
+            raise Problem(catalogue.USAGE, detail=detail) from error
 
     @property
     def hub_endpoint(self) -> str:
@@ -156,7 +173,7 @@ class Settings:
         if self.repo_id != DEFAULT_REPO:
             words += ["--repo-id", self.repo_id]
         if self.revision != "main":
-            words += ["--revision", self.revision]
+            words += ["--revision", quoted(self.revision)]
         if self.cache_dir is not None:
             words += ["--cache-dir", quoted(str(self.cache_dir))]
         if self.include:
@@ -165,6 +182,10 @@ class Settings:
             words += ["--adopt", *(quoted(str(folder)) for folder in self.adopt)]
         if self.exclude:
             words += ["--exclude", *map(quoted, self.exclude)]
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name in _CARRIED and value != each.default:
+                words += [_CARRIED[each.name], f"{value:g}" if isinstance(value, float) else quoted(str(value))]
         return " ".join([*words, *more])
 
 
@@ -205,4 +226,5 @@ def _is_endpoint(text: str) -> bool:
 
 
 def _is_revision(text: str) -> bool:
-    return bool(_REVISION.fullmatch(text)) and ".." not in text
+    fits = 0 < len(text.encode(errors="replace")) <= _LONGEST_REF
+    return fits and text.isprintable() and not _NOT_IN_A_REF.search(text)

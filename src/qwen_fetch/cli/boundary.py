@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
@@ -21,7 +22,6 @@ from qwen_fetch.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from qwen_fetch.base.events import Event, Listener
     from qwen_fetch.base.problem import Kind
@@ -42,6 +42,7 @@ def command(
         argv: The words after the program's name; None: of this process.
     """
     arguments = argparse.Namespace(verbose=False, json=False)
+    _open_what_is_closed()
     try:
         _on_signals(_raise)  # what is answered at once may be left anywhere
         arguments = parser.parse_args(argv)
@@ -55,8 +56,6 @@ def command(
     except _Stopped as stopped:
         code = _tell(Problem(_kind_of(stopped.number), command=" ".join(map(quoted, sys.argv))), arguments)
     except BrokenPipeError:  # the reader of our stdout has gone; it knows why
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.UNEXPECTED
     if code in {ExitCode.INTERRUPTED, ExitCode.TERMINATED}:
         # The Hub client's pools would be waited for, and they finish their files first.
@@ -80,6 +79,7 @@ def attended(
         arguments: `quiet`, `progress` and, if the command has it, `log` are looked at here.
         body: The work, given where its events go and a tick to be called several times a second.
     """
+    from qwen_fetch.base.events import Note  # noqa: PLC0415
     from qwen_fetch.cli.progress import Display  # noqa: PLC0415
     from qwen_fetch.diagnosis.translate import problem_of  # noqa: PLC0415 - the other modes are to start in no time
 
@@ -88,9 +88,14 @@ def attended(
     journal = _journal(getattr(arguments, "log", None))
 
     def emit(event: Event) -> None:
+        nonlocal journal
         display(event)
         if journal is not None:
-            journal(event)
+            try:
+                journal(event)
+            except OSError as error:  # its disk is full: what is worth more is the work
+                journal = None
+                display(Note(f"--log: {(error.strerror or str(error)).lower()}; going on without it"))
 
     try:
         return body(emit, stop.tick)
@@ -99,12 +104,14 @@ def attended(
     except (Exception, _Stopped) as error:
         problem = _interruption(settings, error.number) if isinstance(error, _Stopped) else problem_of(error, settings)
         if journal is not None:
-            journal.problem(problem)
+            with suppress(OSError):
+                journal.problem(problem)
         raise problem from error
     finally:
         display.close()
         if journal is not None:
-            journal.close()
+            with suppress(OSError):
+                journal.close()
 
 
 def print_json(values: dict[str, Any]) -> None:
@@ -184,14 +191,20 @@ def _interruption(settings: Settings, number: int) -> Problem:
     return Problem(_kind_of(number), kept=kept, command=settings.command())
 
 
+def _open_what_is_closed() -> None:
+    """Have a stream for what nobody wants to see (``>&-``); or the next file that is opened would take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as we live
+
+
 def _tell(problem: Problem, arguments: argparse.Namespace) -> int:
     """Show a problem: prose on stderr, and with `--json` an object on stdout."""
     if arguments.verbose and problem.exit_code is not ExitCode.USAGE:
         import traceback  # noqa: PLC0415
 
         say("".join(traceback.format_exception(problem)), file=sys.stderr, end="")
-    with suppress(OSError):
-        tell(problem, Terminal.of(sys.stderr))
+    tell(problem, Terminal.of(sys.stderr))
     if arguments.json:
         print_json({"error": problem.as_json()})
     return problem.exit_code

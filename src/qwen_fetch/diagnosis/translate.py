@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from qwen_fetch.base import catalogue
-from qwen_fetch.base.door import one_line
+from qwen_fetch.base.door import OutputError, one_line
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.diagnosis.culprit import culprit
 from qwen_fetch.transport.source import Failure, FailureKind
@@ -40,6 +40,9 @@ def problem_of(error: BaseException, settings: Settings, *, path: str = "", trie
             return cause
         if isinstance(cause, Failure):
             return culprit(cause, settings, path=path, tries=tries)
+        if isinstance(cause, OutputError):
+            detail = (cause.strerror or "no further detail").lower()
+            return Problem(catalogue.OUTPUT, kept=_KEPT, stream=cause.stream, detail=detail)
         if isinstance(cause, ModuleNotFoundError):
             return Problem(catalogue.NOT_INSTALLED, package=cause.name, python=sys.executable)
         if isinstance(cause, TimeoutError) and cause.errno is None:  # what was asked aside

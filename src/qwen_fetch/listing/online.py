@@ -30,6 +30,7 @@ __all__ = ["Online"]
 _MOST_BYTES = 32 << 20  # of one answer: a hundred times a page of the Hub
 _MOST_PAGES = 1_000
 _MOST_ENTRIES = 1_000_000
+_NO_TREES = {FailureKind.MISSING, FailureKind.ODD}
 _TIMEOUTS = 2.0  # in which all the pages together must come
 _NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
 
@@ -86,7 +87,13 @@ class Online:
         query, seen, count = "recursive=true&expand=false", set[str](), 0
         while query not in seen and len(seen) < _MOST_PAGES:
             seen.add(query)
-            page, query = self._get(f"/tree/{commit}?{query}")
+            try:
+                page, query = self._get(f"/tree/{commit}?{query}")
+            except Failure as failure:
+                if len(seen) > 1 or failure.kind not in _NO_TREES:
+                    raise
+                yield from self._siblings(commit, failure)
+                return
             if not isinstance(page, list):
                 raise unsafe(self._settings, f"{type(page).__name__} instead of a list of files")
             for item in page:
@@ -99,6 +106,22 @@ class Online:
             if not query:
                 return
         raise unsafe(self._settings, "pages without an end")
+
+    def _siblings(self, commit: str, failure: Failure) -> Iterator[Entry]:
+        """The same from what is said about the repo as a whole: there are mirrors that list no trees."""
+        try:
+            info, _ = self._get(f"/revision/{commit}?blobs=true")
+        except Failure:
+            raise failure from None
+        siblings = info.get("siblings") if isinstance(info, dict) else None
+        if not isinstance(siblings, list) or not all(isinstance(item, dict) for item in siblings):
+            raise failure
+        if any("size" not in item for item in siblings):
+            raise Problem(catalogue.BARE_LISTING, host=self._settings.host)
+        for item in siblings[: _MOST_ENTRIES + 1]:
+            large = item.get("lfs")
+            sha256 = None if large is None else large.get("sha256", "") if isinstance(large, dict) else ""
+            yield Entry(item.get("rfilename"), item["size"], item.get("blobId"), sha256)
 
     def _get(self, what: str, bound: float | None = None) -> tuple[Any, str]:
         """The answer to a question about the repo, and the query of the page after it."""

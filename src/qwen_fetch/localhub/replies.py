@@ -56,7 +56,10 @@ def as_json(value: object, headers: Mapping[str, str] | None = None) -> Reply:
 
 def error(status: int, message: str, code: str | None = None) -> Reply:
     """Return an error as the Hub words it: in JSON and in two headers."""
-    headers = {"Content-Type": "application/json", "X-Error-Message": message}
+    headers = {
+        "Content-Type": "application/json",
+        "X-Error-Message": message.encode("ascii", "backslashreplace").decode(),
+    }
     if code is not None:
         headers["X-Error-Code"] = code
     return text(status, json.dumps({"error": message}).encode(), headers)

@@ -92,6 +92,7 @@ class Download:
         self._patience = Patience(settings, self._hub, self._emit, self._alive)
         self._resume = resume
         self._force = force
+        self._afresh = False  # whether the listing is asked for though it is known
         self._commit = ""
         self._files: dict[str, RepoFile] = {}
         self._phase = ""
@@ -107,7 +108,7 @@ class Download:
             Problem: The Hub cannot be asked, or no file matches.
         """
         self._enter("listing")
-        listed = self._patience.call(lambda: snapshot.fetch(self._hub, self.store, keep=keep))
+        listed = self._patience.call(lambda: snapshot.fetch(self._hub, self.store, keep=keep, afresh=self._afresh))
         wanted = snapshot.select(listed, self.settings.include, self.settings.exclude)
         disk = survey(self.store, self._memory, listed.commit, wanted)
         material = search(self.store, listed.commit, wanted, disk, self.settings.adopt, self._memory)
@@ -136,10 +137,14 @@ class Download:
             try:
                 return self._run()
             except Problem as problem:
-                if problem.kind is not catalogue.NOT_COMPLETE:
+                if problem.kind is catalogue.NOT_COMPLETE:
+                    # Somebody else has changed a file after it was checked: look once more at what is there.
+                    self._emit(Note(f"{problem.what} Looking again."))
+                elif problem.kind is catalogue.STALE_LISTING:
+                    self._emit(Note(f"{problem.facts['path']}: another digest is served than was listed; asking again"))
+                    self._afresh = True
+                else:
                     raise
-                # Somebody else has changed a file after it was checked: look once more at what is there.
-                self._emit(Note(f"{problem.what} Looking again."))
                 self._resume, self._force = True, False
                 return self._run()
         except Problem as problem:

@@ -60,9 +60,9 @@ class Patience:
                     self._without_token()
                     continue
                 failures += 1
-                if problem.exit_code is not ExitCode.NETWORK or problem.kind is catalogue.OFFLINE:
+                if problem.exit_code is not ExitCode.NETWORK:
                     raise self._refusal(problem) from error
-                rule = RULES[error.kind] if isinstance(error, Failure) else Rule()
+                rule = RULES[error.kind] if isinstance(error, Failure) else Rule(again=not isinstance(error, Problem))
                 bounds = [self._settings.max_retries, rule.most, None if rule.again else 1]
                 late = time.monotonic() - began >= self._settings.give_up_after
                 if late or failures >= min((bound for bound in bounds if bound), default=failures + 1):

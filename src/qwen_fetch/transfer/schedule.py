@@ -174,6 +174,13 @@ class Schedule:
             job.partial.reopen()
         self._leave(window)
 
+    def in_one_piece(self, job: Job) -> None:
+        """The server sends no ranges: what is not on the disk yet is handed out again, all of it to one worker."""
+        with self._changed:
+            job.whole = True
+            job.epoch += 1  # what other workers hold of it is void
+            job.ready.clear()
+
     def stop(self) -> None:
         """No more windows for anybody."""
         with self._changed:
@@ -198,6 +205,8 @@ class Schedule:
 
     def _active_file(self, size: Callable[[bool], int]) -> Window | None:
         for job in self._in[State.ACTIVE]:
+            if job.whole and not job.flying and job.partial is not None:
+                job.gaps = Gaps(job.partial.committed, job.file.size)
             if not job.flying and _is_free(job):
                 return self._assign(job, size)
         return None

@@ -195,9 +195,9 @@ class Worker:
         run, job = self._run, window.job
         run.health.failed(used, time.monotonic())
         self._paces[used].shrink()
-        if failure.kind is FailureKind.NO_RANGES and used == "http":
-            job.whole = True
-            return None  # handed out again in one piece
+        if failure.kind is FailureKind.NO_RANGES and used == "http" and not job.whole:
+            run.schedule.in_one_piece(job)
+            return None
         failures = tally.failures
         late = time.monotonic() - tally.gained_at >= run.settings.give_up_after
         decision = decide(failure, used, self._transports(job), failures, run.settings.max_retries, late=late)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import socket
@@ -11,7 +12,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, InvalidURL
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from qwen_fetch.base.door import one_line
 from qwen_fetch.transport.proxy import ProxyError
@@ -21,15 +22,17 @@ if TYPE_CHECKING:
     from http.client import HTTPResponse
     from urllib.parse import SplitResult
 
-__all__ = ["check_data", "circle", "fail", "fail_to_connect", "reason", "redirected", "stated_range"]
+__all__ = ["check_data", "circle", "fail", "fail_to_connect", "linked_etag", "reason", "redirected", "stated_range"]
 
 
 _MOST_SAID = 4096  # bytes of a body that says what is wrong
+_OF_THIS_MACHINE = {errno.EMFILE, errno.ENFILE}  # no more descriptors: nobody on the way is at fault
 _GONE = {401, 402, 403, 404, 410, 451}
 _CERTIFICATES = {  # by what OpenSSL, Windows and macOS call it
     **dict.fromkeys((9, 10, 0x800B0101, -67818), FailureKind.EXPIRED),
     **dict.fromkeys((62, 64, 0x800B010F, -67602), FailureKind.OTHER_HOST),
 }
+_IN_AN_ADDRESS = "%:/?#[]@!$&'()*+,;=~"  # RFC 3986: whatever has a meaning, and what is escaped already
 _NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
@@ -102,7 +105,14 @@ def _said(response: HTTPResponse) -> str:
 
 
 def fail_to_connect(error: Exception, parts: SplitResult) -> NoReturn:
-    """Raise what it means that there is no connection."""
+    """Raise what it means that there is no connection.
+
+    Raises:
+        Failure: That.
+        OSError: It is this machine that cannot open one.
+    """
+    if isinstance(error, OSError) and error.errno in _OF_THIS_MACHINE:
+        raise error
     kind = _kind_of(error)
     raise Failure(kind, f"{one_line(parts.hostname or '')}: {reason(error)}", where=_origin(parts)) from error
 
@@ -120,7 +130,14 @@ def _kind_of(error: Exception) -> FailureKind:
         return FailureKind.NOT_TLS
     if isinstance(error, socket.gaierror):
         return FailureKind.NO_NAME
+    if isinstance(error, (HTTPException, UnicodeError, ValueError)):  # another protocol, or nothing to be sent
+        return FailureKind.ODD
     return FailureKind.CLOSED if isinstance(error, ConnectionRefusedError) else FailureKind.UNREACHABLE
+
+
+def linked_etag(response: HTTPResponse) -> str:
+    """The digest of a large file, as the endpoint gives it on the way to its bytes; empty where it does not."""
+    return response.headers.get("X-Linked-Etag", "").removeprefix("W/").strip('"').lower()
 
 
 def circle(parts: SplitResult) -> Failure:
@@ -135,7 +152,8 @@ def redirected(url: str, location: str) -> str:
         Failure: To what is no other address.
     """
     with suppress(ValueError):
-        led = urljoin(url, location)
+        # Servers send blanks and letters beyond ASCII as they are, which `http.client` reads as Latin-1.
+        led = urljoin(url, quote(location.strip().encode("latin-1", "replace"), safe=_IN_AN_ADDRESS))
         parts = urlsplit(led)
         if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and led != url:
             return led

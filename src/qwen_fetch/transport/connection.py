@@ -119,7 +119,7 @@ class Connection:
         try:
             parts = urlsplit(url)
         except ValueError as error:
-            raise Failure(FailureKind.UNREACHABLE, "what was named is no address") from error
+            raise Failure(FailureKind.ODD, "what was named is no address") from error
         reused = False
         try:
             reused = self._http is not None and self._http.sock is not None and self._origin == origin(parts)

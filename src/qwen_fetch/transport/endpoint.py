@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from qwen_fetch.base.waiting import within
-from qwen_fetch.transport.answers import check_data, circle, redirected
+from qwen_fetch.transport.answers import check_data, circle, linked_etag, redirected
 from qwen_fetch.transport.connection import HEADERS, Connection, origin
 from qwen_fetch.transport.source import Failure, FailureKind
 
@@ -19,6 +19,20 @@ __all__ = ["Endpoint"]
 
 _MAX_REDIRECTS = 5
 _MOST = 1 << 20  # bytes of an answer
+
+
+class Said(NamedTuple):
+    """What the endpoint said.
+
+    Attributes:
+        url: Of the answer; or of another host, which was not asked.
+        body: Of the answer; of another host's, nothing.
+        etag: The digest that the file has according to it; empty: it did not say.
+    """
+
+    url: str
+    body: bytes
+    etag: str
 
 
 class Endpoint:
@@ -46,11 +60,8 @@ class Endpoint:
             return HEADERS | {"Authorization": f"Bearer {self._token}"}
         return dict(HEADERS)
 
-    def ask(self, method: str, url: str) -> tuple[str, bytes]:
+    def ask(self, method: str, url: str) -> Said:
         """Ask it, and follow where it sends us as long as that is the endpoint itself.
-
-        Returns:
-            The URL of the answer with its body; or of another host, which was not asked, and nothing.
 
         Raises:
             Failure: It does not tell, or not in time.
@@ -58,11 +69,12 @@ class Endpoint:
         with self._connection() as connection:
             for _ in range(_MAX_REDIRECTS):
                 with connection.get(url, self.headers(url), method) as response:
+                    etag = linked_etag(response)
                     if not 300 <= response.status < 400:
-                        return url, self._body(connection, response, url, _MOST)
+                        return Said(url, self._body(connection, response, url, _MOST), etag)
                     url = redirected(url, response.headers.get("Location", ""))
                 if not self.owns(url):
-                    return url, b""
+                    return Said(url, b"", etag)
         raise circle(urlsplit(url))
 
     def read(self, url: str, most: int) -> tuple[bytes, str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
 
-from qwen_fetch.transport.answers import check_data, circle, redirected, stated_range
+from qwen_fetch.transport.answers import check_data, circle, linked_etag, redirected, stated_range
 from qwen_fetch.transport.connection import Connection
 from qwen_fetch.transport.source import AWAY, Failure, FailureKind, piece_size
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Addresses", "HttpSource"]
 
 _MAX_REDIRECTS = 5
+_PERHAPS_THE_RANGE = {400, 403, 405}
 # After these the endpoint is asked again where the bytes are: its data host may have moved.
 _MOVED = {
     FailureKind.REFUSED,
@@ -45,6 +47,7 @@ class Addresses:
         self.endpoint = endpoint
         self._base = f"{endpoint.address}/{repo_id}/resolve/{commit}/"
         self._known: dict[str, str] = {}
+        self.with_ranges: set[str] = set()  # hosts that have sent a part
         self.without_ranges: set[str] = set()  # hosts that refuse to send a part
         self._lock = threading.Lock()
 
@@ -59,26 +62,36 @@ class Addresses:
         if known is None:
             known = self._base + quote(file.path)
             if file.is_large:  # the others the endpoint has itself: to ask where would take as long as to ask for them
-                known = self._asked(known)
+                known = self._asked(file, known)
             with self._lock:
                 self._known[file.path] = known
         return known
 
-    def _asked(self, url: str) -> str:
+    def _asked(self, file: RepoFile, url: str) -> str:
         try:
-            return self.endpoint.ask("HEAD", url)[0]
+            said = self.endpoint.ask("HEAD", url)
         except Failure as failure:
             if failure.kind not in {FailureKind.SERVER, FailureKind.ODD}:
                 raise
             return url  # a mirror that refuses HEAD sends a GET on as well
+        self._compare(file, said.etag)
+        return said.url
 
-    def moved(self, file: RepoFile, url: str, location: str) -> None:
-        """The file is at `location`, says who was asked at `url`.
+    @staticmethod
+    def _compare(file: RepoFile, etag: str) -> None:
+        """What the endpoint says of a file before it sends it has to be what it has listed."""
+        if file.digest.algorithm == "sha256" and re.fullmatch(r"[0-9a-f]{64}", etag) and etag != file.digest.hex:
+            raise Failure(FailureKind.STALE, f"{file.digest.hex[:12]}… and {etag[:12]}…")
+
+    def moved(self, file: RepoFile, url: str, response: HTTPResponse) -> None:
+        """The file is elsewhere, says who was asked at `url`.
 
         Raises:
-            Failure: That is no address.
+            Failure: That is no address; or it is another file than was listed.
         """
-        led = redirected(url, location)
+        if self.endpoint.owns(url):
+            self._compare(file, linked_etag(response))
+        led = redirected(url, response.headers.get("Location", ""))
         with self._lock:
             self._known[file.path] = led
 
@@ -104,6 +117,7 @@ class HttpSource:
         self, addresses: Addresses, timeout: float, stall_timeout: float, limit_rate: int | None = None
     ) -> None:
         self._addresses = addresses
+        self._timeout = timeout
         self._connection = Connection(timeout, stall_timeout)
         self._buffer = memoryview(bytearray(piece_size(limit_rate)))
 
@@ -120,10 +134,10 @@ class HttpSource:
                     headers["Range"] = f"bytes={start}-{end - 1}"
                 with self._connection.get(url, headers) as response:
                     if 300 <= response.status < 400:
-                        self._addresses.moved(file, url, response.headers.get("Location", ""))
+                        self._addresses.moved(file, url, response)
                         continue
                     if asks_part:
-                        self._check_part(response, host)
+                        self._check_part(response, url, host)
                     skip = self._check(response, url, file, start, end)
                     yield from self._read(response, skip, end - start)
                     return
@@ -144,11 +158,27 @@ class HttpSource:
         """See `Source.close`."""
         self._connection.close()
 
-    def _check_part(self, response: HTTPResponse, host: str) -> None:
+    def _check_part(self, response: HTTPResponse, url: str, host: str) -> None:
         """Whether the host answers when it is asked for a part; if not, it is asked for the whole from now on."""
-        if response.status in {416, 501}:
+        known = self._addresses.with_ranges
+        if response.status == 206:
+            known.add(host)
+        elif response.status in {416, 501} or (
+            response.status in _PERHAPS_THE_RANGE and host not in known and self._sends_whole(url)
+        ):
             self._addresses.without_ranges.add(host)
             raise Failure(FailureKind.NO_RANGES, f"{host} refuses to send a part of it")
+
+    def _sends_whole(self, url: str) -> bool:
+        """Whether it is the range that was refused: the same, asked for as a whole, is sent."""
+        connection = Connection(self._timeout, self._timeout)
+        try:
+            with connection.get(url, self._addresses.endpoint.headers(url)) as response:
+                return response.status == 200
+        except Failure:
+            return False
+        finally:
+            connection.close()
 
     def _check(self, response: HTTPResponse, url: str, file: RepoFile, start: int, end: int) -> int:
         """Whether the answer is the range that was asked for; returns how many bytes of it to skip."""

@@ -57,7 +57,7 @@ class Admission:
         """
         with self._lock:  # while the others wait: one token is enough
             if self._given is None or time.monotonic() >= self._until:
-                _, body = self._endpoint.ask("GET", self._url)
+                body = self._endpoint.ask("GET", self._url).body
                 try:
                     answer = json.loads(body)
                     self._given = str(answer["casUrl"]).rstrip("/"), str(answer["accessToken"])
