@@ -16,7 +16,8 @@ def page(*names: str) -> list[dict[str, Any]]:
 
 
 def test_after_each_page_it_is_said_how_many_files_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = [(page("a", "b"), "cursor=1"), (page("c"), "")]
+    folder = {"type": "directory", "path": "d"}
+    pages = [([folder, *page("a", "b")], "cursor=1"), (page("c"), "")]
     monkeypatch.setattr(Online, "_get", lambda *_: pages.pop(0))
     found: list[int] = []
     listed = Online(Settings(), None, found=found.append).tree("c" * 40)

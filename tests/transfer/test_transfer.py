@@ -1,6 +1,7 @@
 """The workers and their watchman, with connections that do what they are told."""
 
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -15,8 +16,10 @@ from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import Settings, Transport
 from qwen_fetch.cache.store import Store
+from qwen_fetch.transfer import worker
 from qwen_fetch.transfer.job import Job, State
 from qwen_fetch.transfer.plan import Action, Step
+from qwen_fetch.transfer.retry import Decision
 from qwen_fetch.transfer.transfer import Transfer
 from qwen_fetch.transport.source import Failure, FailureKind, Source
 
@@ -302,3 +305,44 @@ def test_what_has_grown_is_flushed_meanwhile_and_its_error_told(
     with pytest.raises(Problem) as caught:
         bench.transfer.run()
     assert caught.value.exit_code is ExitCode.DISK_FULL
+
+
+def test_who_rests_in_an_outage_goes_on_when_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses differ, and double: whose is the longest must not hold up the end when the line is there again."""
+    waits = {"a": 0.2, "b": 15.0}
+    monkeypatch.setattr(worker, "LOOK_PERIOD", 0.05)
+    monkeypatch.setattr(worker, "decide", lambda failure, *_, **__: Decision(False, waits[failure.detail], "http"))
+    tries = dict.fromkeys(waits, 0)
+
+    def serve(file: RepoFile, start: int, end: int) -> Generator[bytes]:
+        tries[file.path] += 1
+        if tries[file.path] <= {"a": 3, "b": 2}[file.path]:
+            waits["b"] = 15.0 if tries["b"] > 1 else 0.1
+            raise Failure(K.CUT, file.path)
+        yield from right(file, start, end)
+
+    bench = Bench(tmp_path, [file_of("a", 5000), file_of("b", 5000)], {"http": serve}, max_workers=2)
+    began = time.monotonic()
+    bench.transfer.run()
+    assert tries == {"a": 4, "b": 3}
+    assert time.monotonic() - began < 10
+
+
+def test_a_fault_of_one_file_is_no_outage_that_others_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LOOK_PERIOD", 0.02)
+    monkeypatch.setattr(worker, "decide", lambda *_, **__: Decision(False, 0.2, "http"))
+    failed: list[float] = []
+
+    def serve(file: RepoFile, start: int, end: int) -> Generator[bytes]:
+        if file.path == "b" and len(failed) < 3:
+            failed.append(time.monotonic())
+            raise Failure(K.SERVER, "busy")
+        if file.path == "a" and len(failed) < 3:
+            for position in range(start, end, 100):
+                yield content(file.path, file.size)[position : min(position + 100, end)]
+                time.sleep(0.01)
+            return
+        yield from right(file, start, end)
+
+    Bench(tmp_path, [file_of("a", 8000), file_of("b", 5000)], {"http": serve}, max_workers=2).transfer.run()
+    assert all(later - sooner >= 0.2 for sooner, later in itertools.pairwise(failed))

@@ -63,7 +63,12 @@ class Lines:
 
     def _progress(self, event: Progress, now: float) -> None:
         self._pace.see(now, event.done)
-        if self._tally.is_outage or now - self._last < min(_MINUTE, max(1.0, (now - self._began) / 20)):
+        # Why nothing moves is told when it begins; the rest is waiting.
+        if (
+            event.waiting
+            or self._tally.is_outage
+            or now - self._last < min(_MINUTE, max(1.0, (now - self._began) / 20))
+        ):
             return
         self._last = now
         small = f"{counted(self._small, 'small file')} done" if self._small else ""

@@ -84,7 +84,7 @@ class Online:
         return call_with_ticks(lambda: snapshot_of(self._settings, commit, self._entries(commit)), self._tick, bound)
 
     def _entries(self, commit: str) -> Iterator[Entry]:
-        query, seen, count = "recursive=true&expand=false", set[str](), 0
+        query, seen, count, files = "recursive=true&expand=false", set[str](), 0, 0
         while query not in seen and len(seen) < _MOST_PAGES:
             seen.add(query)
             try:
@@ -99,8 +99,9 @@ class Online:
             for item in page:
                 count += 1
                 if entry := _entry(item):
+                    files += 1
                     yield entry
-            self._found(count)
+            self._found(files)
             if count > _MOST_ENTRIES:
                 raise unsafe(self._settings, f"more than {_MOST_ENTRIES:,} files")
             if not query:

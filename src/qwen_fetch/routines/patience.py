@@ -100,7 +100,7 @@ class Patience:
         began = time.monotonic()
         look: Aside[bool] | None = None
         while (left := began + seconds - time.monotonic()) > 0:
-            self._alive(f"next try in {left:.0f} s ({reason})", reason, left)
+            self._alive(f"next try in {left:.0f} s ({reason.rstrip('.')})", reason, left)
             time.sleep(min(0.1, left))
             if look is None:
                 look = Aside(lambda: self._look(where)) if where else None

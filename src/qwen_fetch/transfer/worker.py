@@ -30,11 +30,14 @@ class _Tally:
         self._run = run
         self._is_large = job.file.is_large
         self._on_disk, self._all_on_disk, self._received = job.on_disk, self._all, job.received
+        self._all_at_failure = -1
+        self.is_shared = False  # between the last two tries nobody got anything: it is no matter of this file
 
     def failed(self, window: Window, gained: bool) -> None:
         """Count one more, which `gained` bytes or not."""
         job = window.job
         self.failures += 1
+        self.is_shared, self._all_at_failure = self._all == self._all_at_failure, self._all
         if job.on_disk > self._on_disk and gained:
             self.failures = 0
         elif job.received > self._received and (most := self._run.settings.max_retries) is not None:
@@ -45,6 +48,11 @@ class _Tally:
         if job.on_disk > self._on_disk:
             self._on_disk, self._all_on_disk = job.on_disk, self._all
         self._received = job.received
+
+    @property
+    def others_go_on(self) -> bool:
+        """Whether somebody has got something since the last failure."""
+        return self._all > self._all_at_failure
 
     @property
     def nobody_gained(self) -> bool:
@@ -215,4 +223,6 @@ class Worker:
         while (left := self.resting_until - time.monotonic()) > 0 and not run.stopping.wait(min(left, LOOK_PERIOD)):
             if looks and left > LOOK_PERIOD and is_reachable(failure.where):
                 break  # the network is back: nobody waits out a pause that was made for a night
+            if tally.is_shared and tally.others_go_on and failure.retry_after is None:
+                break  # as it is when others get bytes from there again
         return decision.transport
