@@ -63,6 +63,8 @@ def command(
             with suppress(OSError):
                 stream.flush()
         os._exit(code)
+    if argv is None:  # the process ends now, and all is told: a signal that comes too late is not to say otherwise
+        _on_signals(signal.SIG_IGN)
     gc.freeze()  # the interpreter's last search for garbage takes 0.03 s, and the process ends anyway
     return code
 
@@ -144,7 +146,7 @@ class _Stop:
             raise _Stopped(self._signal)
 
 
-def _on_signals(handler: Callable[[int, object], None]) -> None:
+def _on_signals(handler: Callable[[int, object], None] | signal.Handlers) -> None:
     """Have the signals that end a program handled; one that our parent ignores (nohup) stays ignored."""
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # Ctrl-Break, on Windows
         number = getattr(signal, name, None)
