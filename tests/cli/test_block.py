@@ -18,6 +18,7 @@ from qwen_fetch.cli.tally import Tally
 from qwen_fetch.cli.terminal import Terminal
 from qwen_fetch.routines.download import Result
 from qwen_fetch.routines.report import FileReport, FileState, Report
+from qwen_fetch.routines.status import status_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +73,25 @@ def summary(terminal: Terminal) -> None:
     terminal.say("\n".join(next_lines(result, f"{COMMAND} --check-load")))
 
 
+def status(terminal: Terminal) -> None:
+    states = {
+        "vae/x": (FileState.COMPLETE, 254),
+        "transformer/1": (FileState.PARTIAL, 2000),
+        "transformer/2": (FileState.MISSING, 0),
+    }
+    sizes = {"vae/x": 254, "transformer/1": 4900, "transformer/2": 5000}
+    files = tuple(
+        FileReport(path, 10**6 * sizes[path], state, 10**6 * here, None) for path, (state, here) in states.items()
+    )
+    small = tuple(
+        FileReport(f"{name}/config.json", 500, FileState.COMPLETE, 500, None) for name in ("scheduler", "processor")
+    )
+    report = Report("Qwen/Qwen-Image-Edit", "main", "c0ffee00", "/data/hub", (*files, *small), (), 10**12)
+    terminal.say("\n".join(status_lines(report, COMMAND, columns=terminal.size()[0])))
+
+
 @pytest.mark.parametrize("columns", [40, 80, 120])
-@pytest.mark.parametrize("scene", [error, room, stopped, listed, summary])
+@pytest.mark.parametrize("scene", [error, room, stopped, listed, summary, status])
 def test_it_is_as_drawn(
     scene: Callable[[Terminal], None], columns: int, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

@@ -31,6 +31,18 @@ def test_a_night_can_be_told_from_it(tmp_path: Path) -> None:
     assert all(line[:2] == "20" and line[4] == "-" for line in lines)
 
 
+def test_an_outage_is_told_with_its_length(tmp_path: Path) -> None:
+    now = [1_800_000_000.0]
+    journal = Journal(tmp_path / "log", lambda: now[0])
+    for second in range(754):
+        journal(Progress("download", 5, 10, (), f"next try in {second} s", "no network", 5.0))
+        now[0] += 1
+    journal(Progress("download", 6, 10))
+    journal.close()
+    lines = [line[20:] for line in (tmp_path / "log").read_text().splitlines() if " outage " in line]
+    assert lines == ['outage    reason="no network"', "outage    seconds=754.0"]
+
+
 def test_it_is_never_emptied(tmp_path: Path) -> None:
     for _ in range(2):
         journal = Journal(tmp_path / "log")

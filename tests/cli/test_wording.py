@@ -120,3 +120,11 @@ def test_a_path_is_shown_from_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert home_text(str(tmp_path / "hub")) == "~" + str(tmp_path / "hub")[len(str(tmp_path)) :]
     assert home_text(str(tmp_path) + "2") == str(tmp_path) + "2"
+
+
+def test_without_a_home_a_path_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    assert home_text("/data/hub") == "/data/hub"

@@ -105,7 +105,7 @@ def test_the_report_for_people(store: Store, settings: Settings) -> None:
     for columns in (40, 55, 80, 200):
         report = make_report(settings, store, SNAPSHOT, FILES)
         table = [line for line in status_lines(report, "again", columns=columns) if line.startswith("  ")]
-        assert all(len(line) <= max(columns, 46) for line in table)
+        assert all(len(line) <= max(columns, 36) for line in table)
         assert all(("[" in line) == (columns > 53) for line in table)
     assert "Complete." not in text
     last = list(status_lines(make_report(settings, store, SNAPSHOT, [A]), "again"))[-1]

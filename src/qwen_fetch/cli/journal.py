@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from qwen_fetch.base.door import say
 from qwen_fetch.base.events import Progress, Waiting
+from qwen_fetch.cli.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,10 +40,13 @@ class Journal:
         self._clock = clock
         self._progress = 0.0
         self._waiting: Event | None = None
+        self._tally = Tally()
 
     def __call__(self, event: Event) -> None:
         """Write an event, if it says something new."""
         now = self._clock()
+        if outage := self._tally.take(event, now):
+            self._write(now, "outage", asdict(outage))
         if isinstance(event, Progress):
             if not event.total or now - self._progress < _PROGRESS_SECONDS:
                 return

@@ -83,7 +83,7 @@ class Tally:
             self._since, self._told = None, False
             if told:
                 self.outages.append(seconds)
-                return Outage(self.reason, seconds)
+                return Outage(self.reason, round(seconds, 1))
         elif event.waiting:
             self._since = now if self._since is None else self._since
             if not self._told and now - self._since >= _NOTICED:

@@ -62,7 +62,10 @@ def shortened(text: str, width: int) -> str:
 
 def home_text(path: str) -> str:
     """A path as people write it: from their home."""
-    home = str(Path("~").expanduser())
+    try:
+        home = str(Path.home())
+    except RuntimeError:  # a container without one
+        return path
     return "~" + path[len(home) :] if len(home) > 1 and path.startswith(home + os.sep) else path
 
 

@@ -25,7 +25,8 @@ __all__ = ["status", "status_lines"]
 
 _BAR = 20  # characters
 _SHORTEST = 4  # of a bar that says something
-_BESIDE = 45  # columns of a row that are neither name nor bar
+_BAR_ENDS = 4  # columns: its brackets, and the gap after it
+_BESIDE = 41  # columns of a row that are neither name nor bar
 _MANY = 4  # lines of one kind before the rest is only counted
 
 
@@ -76,7 +77,7 @@ def status_lines(report: Report, command: str, *, everything: bool = False, colu
         report: What to show.
         command: The command line that goes on with it.
         everything: Unfold what is folded: small components that are whole, and long lists.
-        columns: How wide the table may be; bars get what is left, or are left out.
+        columns: How wide the table may be; bars get what is left, or are left out, and then the numbers of files.
     """
     yield _verdict(report)
     commit = f" ({report.commit[:8]})" if report.commit else ""
@@ -119,7 +120,7 @@ def _components(report: Report, columns: int, *, everything: bool) -> Iterator[s
     folded = [file for name in small for file in components.pop(name)] if len(small) > 1 else []
     rows = [*components.items(), *([(f"{len(small)} others", folded)] if folded else []), ("all", list(report.files))]
     width = max(len(name) for name, _ in rows)
-    length = min(_BAR, columns - width - _BESIDE)
+    length = min(_BAR, columns - width - _BESIDE - _BAR_ENDS)
     for name, files in rows:
         total = sum(file.size for file in files)
         here = sum(min(file.bytes, file.size) for file in files if file.state is not FileState.CORRUPT)
@@ -130,9 +131,8 @@ def _components(report: Report, columns: int, *, everything: bool) -> Iterator[s
         state = next((s for s in reversed(FileState) if any(file.state is s for file in files)), FileState.COMPLETE)
         if state is FileState.MISSING and here:
             state = FileState.PARTIAL
-        yield (
-            f"  {name:<{width}}  {f'{complete}/{len(files)}':>7} files  {bar}{amount_text(here, total):>12}  {state}"
-        )
+        count = f"{f'{complete}/{len(files)}':>7} files  " if width + _BESIDE <= columns else ""
+        yield f"  {name:<{width}}  {count}{bar}{amount_text(here, total):>12}  {state}"
 
 
 def _is_minor(files: Sequence[FileReport], report: Report) -> bool:
