@@ -36,6 +36,8 @@ from qwen_fetch.localhub.hub import LocalHub
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+assert sys.platform != "win32"  # noqa: S101 - which has no terminals of this kind
+
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS, ROWS = 96, 11
 CELL, LINE = 8.4, 19.0  # pixels

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from command import damage
 
-if sys.platform == "win32":
-    pytest.skip("no pseudo-terminals of this kind", allow_module_level=True)
+pytest.importorskip("termios", reason="no pseudo-terminals of this kind")
+assert sys.platform != "win32"  # for the type checker
 
 from window import Window
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from workbench import Tool
 
+assert sys.platform != "win32"  # which has no terminals of this kind
+
 __all__ = ["Window"]
 
 

@@ -1,13 +1,12 @@
 """The recording of the screen as a picture."""
 
 import re
-import sys
 from xml.etree import ElementTree as ET
 
 import pytest
 
-if sys.platform == "win32":
-    pytest.skip("no pseudo-terminals of this kind", allow_module_level=True)
+pytest.importorskip("termios", reason="no pseudo-terminals of this kind")
+assert sys.platform != "win32"  # for the type checker
 
 from record_screen import svg
 
