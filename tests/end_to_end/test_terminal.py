@@ -11,7 +11,7 @@ from command import damage
 pytest.importorskip("termios", reason="no pseudo-terminals of this kind")
 assert sys.platform != "win32"  # for the type checker
 
-from window import Window
+from window import Window  # noqa: E402 - not where there is none
 
 if TYPE_CHECKING:
     from workbench import Bench, OpenHub, Tool

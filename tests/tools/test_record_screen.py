@@ -1,6 +1,7 @@
 """The recording of the screen as a picture."""
 
 import re
+import sys
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 pytest.importorskip("termios", reason="no pseudo-terminals of this kind")
 assert sys.platform != "win32"  # for the type checker
 
-from record_screen import svg
+from record_screen import svg  # noqa: E402 - not where there is none
 
 FRAMES = [
     (1.0, (((0, "$ qwen-fetch", ""),), ((0, "a <file> & more", "green"), (20, "5 %", "")))),
