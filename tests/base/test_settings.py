@@ -58,7 +58,7 @@ def test_the_command_carries_what_was_given_and_nothing_else() -> None:
     settings = Settings(
         revision="fix#7", endpoint="https://mirror.example/hf", max_workers=8, limit_rate=5_000_000, transport="http"
     )
-    words = settings.command("--diagnose")
+    words = settings.command()
     for given in (
         "--endpoint https://mirror.example/hf",
         "--max-workers 8",
@@ -68,6 +68,8 @@ def test_the_command_carries_what_was_given_and_nothing_else() -> None:
         assert given in words
     assert "'fix#7'" in words or '"fix#7"' in words
     assert "--timeout" not in words
+    assert settings.command("--transport", "xet").endswith("--limit-rate 5000000 --transport xet")
+    assert settings.command("--diagnose").endswith("--endpoint https://mirror.example/hf --diagnose")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -29,7 +29,7 @@ from qwen_fetch.loading.placement import Strategy  # noqa: E402
 GIB = 2**30
 PLENTY = Hardware((Device("cpu", 50 * GIB), Device("cpu", 40 * GIB)), 100 * GIB)
 FUSED = {Strategy.RESIDENT, Strategy.SEVERAL_GPUS, Strategy.MODEL_OFFLOAD, Strategy.CPU}  # weights are copied there
-Pixels = np.ndarray[Any, Any]
+Pixels: TypeAlias = Any  # an array of numpy, which is not there where the types are checked
 
 
 @pytest.fixture(scope="module", autouse=True)

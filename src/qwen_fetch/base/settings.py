@@ -33,7 +33,6 @@ _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.
 _NOT_IN_A_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|[./]$|^[/-]|^@$")
 _LONGEST_REF = 255  # bytes
 _CARRIED = {  # options that a proposed command repeats where they are not the default
-    "endpoint": "--endpoint",
     "transport": "--transport",
     "max_workers": "--max-workers",
     "timeout": "--timeout",
@@ -182,9 +181,12 @@ class Settings:
             words += ["--adopt", *(quoted(str(folder)) for folder in self.adopt)]
         if self.exclude:
             words += ["--exclude", *map(quoted, self.exclude)]
-        for each in fields(self):
+        if self.endpoint is not None:
+            words += ["--endpoint", quoted(self.endpoint)]
+        goes_on = all(word.startswith("--transport") or not word.startswith("--") for word in more)
+        for each in fields(self) if goes_on else ():  # another mode has no use for how bytes travel
             value = getattr(self, each.name)
-            if each.name in _CARRIED and value != each.default:
+            if each.name in _CARRIED and value != each.default and _CARRIED[each.name] not in more:
                 words += [_CARRIED[each.name], f"{value:g}" if isinstance(value, float) else quoted(str(value))]
         return " ".join([*words, *more])
 
