@@ -200,7 +200,16 @@ def test_nothing_is_asked_of_the_network(tiny: Path, monkeypatch: pytest.MonkeyP
     load_pipeline(str(tiny), progress=False)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: out of memory"),  # what page-locking says
+    ],
+    ids=["on the GPU", "page-locked"],
+)
 def test_when_memory_does_not_suffice_the_next_rung_is_taken(
+    error: Exception,
     tiny: Path,
     emulated: Hardware,
     pixels: np.ndarray[Any, Any],
@@ -211,17 +220,16 @@ def test_when_memory_does_not_suffice_the_next_rung_is_taken(
     place = placing.place
     tried = []
 
-    def fail_twice(pipeline: Any, placement: Any, dtype: Any) -> None:
+    def fail_once(pipeline: Any, placement: Any, dtype: Any) -> None:
         tried.append(placement.strategy)
         if len(tried) == 1:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        if len(tried) == 2:
-            raise RuntimeError("CUDA error: out of memory")  # what page-locking says
+            raise error
         place(pipeline, placement, dtype)
 
-    monkeypatch.setattr(placing, "place", fail_twice)
+    monkeypatch.setattr(placing, "place", fail_once)
     pipeline = load_pipeline(str(tiny))
-    assert tried == [Strategy.RESIDENT, Strategy.SEVERAL_GPUS, Strategy.MODEL_OFFLOAD]
+    assert tried[0] is Strategy.RESIDENT
+    assert len(set(tried)) == 2
     assert (edit(pipeline) == pixels).all()
     assert "did not suffice for resident: the next rung is tried" in capsys.readouterr().err
 
@@ -234,7 +242,7 @@ def test_when_no_rung_is_left_it_is_a_problem(tiny: Path, monkeypatch: pytest.Mo
     with pytest.raises(Problem) as raised:
         load_pipeline(str(tiny), device_map="cpu", progress=False)
     assert raised.value.id == "does-not-fit"
-    assert "every rung was tried" in raised.value.why
+    assert "Every rung that fits was tried" in raised.value.why
 
 
 def test_too_little_ram_is_found_before_anything_is_read(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,18 @@ from qwen_fetch.cli.parser import Parser
 from qwen_fetch.cli.terminal import Terminal
 from qwen_fetch.loading.editing import Made, run
 from qwen_fetch.loading.explain_load import explain_load
-from qwen_fetch.loading.jobs import GUIDANCE, Edit, Size, expanded, from_lines, numbered, parse_size, pictures_in
+from qwen_fetch.loading.jobs import (
+    GUIDANCE,
+    Edit,
+    Size,
+    expanded,
+    from_lines,
+    numbered,
+    parse_size,
+    pictures_in,
+    settled,
+    work_of,
+)
 from qwen_fetch.loading.loader import Request
 from qwen_fetch.loading.placement import Strategy, Wishes
 
@@ -52,7 +64,9 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     edits = _edits(arguments)
     if arguments.explain:
-        for line in explain_load(request):
+        for line in explain_load(
+            replace(request, work=work_of([settled(edit, "", request.lightning) for edit in edits]))
+        ):
             say(line)
         return ExitCode.DONE
     codes = []

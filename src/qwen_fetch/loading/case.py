@@ -16,28 +16,22 @@ if TYPE_CHECKING:
     from qwen_fetch.loading.hardware import Device, Hardware
     from qwen_fetch.loading.placement import Method, Wishes
     from qwen_fetch.loading.weights import Component, Weights
+    from qwen_fetch.loading.work import Work
 
 __all__ = [
     "BLOCKS_IN_FLIGHT",
     "CPU_WORK",
-    "DECODE",
-    "DENOISE",
     "LEAVES_IN_FLIGHT",
     "PROCESS",
-    "READ_TEXT",
     "RESERVE",
     "Case",
     "parts",
 ]
 
 _GIB = 2**30
-# Activations at 1024x1024 with one reference picture of 1 Mpx, traced on shapes alone; attention counted as fused.
-READ_TEXT = int(0.44 * _GIB)
-DENOISE = int(0.77 * _GIB)  # 9642 tokens
-DECODE = int(3.38 * _GIB)  # the encoder takes 1.89 GiB
-DECODE_TILED = int(0.22 * _GIB)
-# Estimates.
-RESERVE = int(1.5 * _GIB)  # on every GPU: the driver's context, workspaces, fragmentation
+# Estimates; with this reserve, every peak that was measured is met.
+RESERVE = int(1.2 * _GIB)  # on every GPU: the driver's context, workspaces, fragmentation
+_SPARE = 2 * _GIB  # or the VAE works in tiles: torch's allocator kept up to 3.4 GiB more than it had given out
 PROCESS = 3 * _GIB  # RAM of Python, torch and the CUDA runtime
 CPU_WORK = 4 * _GIB  # RAM for the activations on a CPU
 _USABLE = 0.95  # of the available RAM: the rest is for the system
@@ -56,11 +50,12 @@ _CONVERTIBLE = {Strategy.RESIDENT, Strategy.MODEL_OFFLOAD, Strategy.BLOCK_STREAM
 
 @dataclass(frozen=True)
 class Case:
-    """One machine, one set of weights as they lie in memory, one set of wishes."""
+    """One machine, one set of weights as they lie in memory, one set of wishes, and the work they are for."""
 
     hardware: Hardware
     weights: Weights
     wishes: Wishes
+    work: Work
 
     @property
     def gpus(self) -> list[Device]:
@@ -148,9 +143,10 @@ class Case:
             decode: More, while the VAE works.
         """
         for tiled in (False, True):
-            phases = (text + READ_TEXT, denoise + DENOISE, decode + (DECODE_TILED if tiled else DECODE))
+            work = self.work
+            phases = (text + work.read_text, denoise + work.denoise, decode + work.decode(tiled=tiled))
             peak = RESERVE + always + max(phases)
-            if peak <= self.gpu.free:
+            if peak + _SPARE <= self.gpu.free:
                 break
         return peak, tiled
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import time_text
-from qwen_fetch.loading.jobs import GUIDANCE
+from qwen_fetch.loading.checkpoint import open_checkpoint
+from qwen_fetch.loading.jobs import settled, work_of
 from qwen_fetch.loading.loader import load, plan
 from qwen_fetch.loading.outputs import check_name, check_output, noted, save
 from qwen_fetch.loading.pictures import fitted, framed, read_picture
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Made", "run"]
 
-_STEPS = {"QwenImageEditPipeline": 50, "QwenImageEditPlusPipeline": 40}  # as the model cards say
 _MULTIPLE = 16  # pixels: 8 for the VAE, 2 for the transformer's patches
 _READ_FIRST = 20  # pictures that are read to see whether they can be; of more, the rest when their turn comes
 _PACKAGES = ("torch", "diffusers", "transformers")
@@ -69,8 +69,10 @@ def run(edits: Sequence[Edit], request: Request, *, overwrite: bool = False, on_
     for edit in edits:
         check_name(edit.output)
         _check_guidance(edit, request)
+    class_name = open_checkpoint(request.settings, request.folder).class_name
+    edits = [settled(edit, class_name, request.lightning) for edit in edits]
+    request = replace(request, work=work_of(edits))
     planned = plan(request)
-    edits = [_with_defaults(edit, planned, request) for edit in edits]
     kept = {edit.output: _job(edit, planned, request) for edit in edits} if len(edits) > 1 and not overwrite else {}
     kept = {output: job for output, job in kept.items() if noted(output).get("job") == job}
     _check(edits, planned, kept, overwrite=overwrite)
@@ -230,12 +232,6 @@ def _check_guidance(edit: Edit, request: Request) -> None:
         raise Problem(catalogue.USAGE, detail="--lightning was trained without guidance: leave --guidance away.")
     if request.lightning and edit.negative.strip():
         raise Problem(catalogue.USAGE, detail="--negative works by guidance, which --lightning switches off.")
-
-
-def _with_defaults(edit: Edit, planned: Plan, request: Request) -> Edit:
-    steps = edit.steps or request.lightning or _STEPS.get(planned.checkpoint.class_name, 50)
-    guidance = edit.guidance or (1.0 if request.lightning else GUIDANCE)
-    return replace(edit, steps=steps, guidance=guidance)
 
 
 def _check(edits: Sequence[Edit], planned: Plan, kept: dict[Path, str], *, overwrite: bool) -> None:

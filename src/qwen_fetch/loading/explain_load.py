@@ -9,7 +9,8 @@ from qwen_fetch.base.units import size_text
 from qwen_fetch.loading.architecture import qwen_image_edit
 from qwen_fetch.loading.checkpoint import open_checkpoint
 from qwen_fetch.loading.hardware import look
-from qwen_fetch.loading.ladder import choose
+from qwen_fetch.loading.ladder import choose, faster_with
+from qwen_fetch.loading.lora import find_lora, with_loras
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,9 @@ def explain_load(request: Request) -> Iterator[str]:
     yield f"model      {request.folder or request.settings.repo_id}, {size_text(weights.bytes)} of weights, {where}"
     machine = look()
     yield f"machine    {machine}"
-    yield from choose(machine, weights, request.wishes).lines()
+    placement = choose(machine, weights, request.wishes, request.work)
+    yield from placement.lines()
+    yield from faster_with(machine, weights, request.wishes, placement, request.work)
 
 
 def _weights(request: Request) -> tuple[Weights, str]:
@@ -40,4 +43,5 @@ def _weights(request: Request) -> tuple[Weights, str]:
         if problem.id != "not-downloaded" or not request.settings.repo_id.startswith("Qwen/Qwen-Image-Edit"):
             raise
         return qwen_image_edit(), "not whole on this disk yet (sizes as published)"
-    return checkpoint.weights, f"in {checkpoint.folder}"
+    loras = tuple(find_lora(text, request.settings, checkpoint) for text in request.loras)
+    return with_loras(checkpoint.weights, loras), f"in {checkpoint.folder}"

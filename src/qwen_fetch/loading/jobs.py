@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
+from qwen_fetch.loading.work import ONE_EDIT, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["GUIDANCE", "Edit", "Size", "expanded", "from_lines", "numbered", "parse_size", "pictures_in"]
+__all__ = [
+    "GUIDANCE",
+    "Edit",
+    "Size",
+    "expanded",
+    "from_lines",
+    "numbered",
+    "parse_size",
+    "pictures_in",
+    "settled",
+    "work_of",
+]
 
 GUIDANCE = 4.0  # as the model cards say
+_STEPS = {"QwenImageEditPipeline": 50, "QwenImageEditPlusPipeline": 40}  # likewise
 _SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"}
 Size = tuple[int, int] | Literal["input"] | None
 
@@ -66,6 +79,29 @@ class Edit:
         for right, detail in checks:
             if not right:
                 raise Problem(catalogue.USAGE, detail=f"{detail}.")
+
+
+def settled(edit: Edit, class_name: str, lightning: int | None) -> Edit:
+    """The same with steps and guidance as the model card says, or as the Lightning LoRA wants them."""
+    steps = edit.steps or lightning or _STEPS.get(class_name, 50)
+    return replace(edit, steps=steps, guidance=edit.guidance or (1.0 if lightning else GUIDANCE))
+
+
+def work_of(edits: Sequence[Edit]) -> Work:
+    """What they are together, as far as memory and time depend on it: the largest of each.
+
+    Args:
+        edits: Settled ones.
+    """
+    guided = any((edit.guidance or 1) > 1 for edit in edits)
+    sizes = [edit.size[0] * edit.size[1] for edit in edits if isinstance(edit.size, tuple)]
+    return Work(
+        edits=len(edits),
+        passes=max(edit.steps or 0 for edit in edits) * (2 if guided else 1),
+        texts=len({(edit.images, edit.prompt) for edit in edits}) * (2 if guided else 1),
+        pixels=max([*sizes, 0 if len(sizes) == len(edits) else ONE_EDIT.pixels]),
+        pictures=max(len(edit.images) for edit in edits),
+    )
 
 
 def parse_size(text: str) -> Size:

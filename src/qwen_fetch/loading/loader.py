@@ -21,10 +21,11 @@ from qwen_fetch.base.units import time_text
 from qwen_fetch.loading.checkpoint import open_checkpoint
 from qwen_fetch.loading.environment import check_cuda, check_packages, import_torch
 from qwen_fetch.loading.hardware import EXACT_PINNING, Hardware, look, look_with_torch, peak_ram
-from qwen_fetch.loading.ladder import choose
+from qwen_fetch.loading.ladder import choose, faster_with
 from qwen_fetch.loading.lora import find_lightning, find_lora, with_loras
 from qwen_fetch.loading.placement import Placement, Wishes, gib
 from qwen_fetch.loading.reading import read_ahead
+from qwen_fetch.loading.work import ONE_EDIT, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Loaded", "Plan", "Request", "has_cuda", "load", "load_pipeline", "plan"]
 
+_SEVERAL = 10  # edits that a pipeline in a program may be loaded for
 _ALLOC_CONF = "PYTORCH_ALLOC_CONF"
 
 
@@ -53,6 +55,7 @@ class Request:
         progress: Whether phases and bars are shown on stderr.
         loras: Each ``FILE``, ``FOLDER`` or ``REPO[:FILE]``, with ``@WEIGHT`` or without.
         lightning: The LoRA for so many passes, and its scheduler.
+        work: What it is loaded for; the fastest placement for it is taken.
 
     Raises:
         Problem: (usage) A value makes no sense.
@@ -64,6 +67,7 @@ class Request:
     progress: bool = True
     loras: tuple[str, ...] = ()
     lightning: Passes | None = None
+    work: Work = ONE_EDIT
 
     def __post_init__(self) -> None:  # noqa: D105 - see the class
         if self.lightning not in {None, 4, 8}:
@@ -168,9 +172,10 @@ def load_pipeline(
         revision=revision or "main",
         cache_dir=Path(cache_dir) if cache_dir is not None else None,
     )
+    work = Work(_SEVERAL, lightning or ONE_EDIT.passes, texts=_SEVERAL * (1 if lightning else 2))
     loras = [lora] if isinstance(lora, (str, Path)) else lora
     request = Request(
-        settings, wishes, folder if folder.is_dir() else None, progress, tuple(map(str, loras)), lightning
+        settings, wishes, folder if folder.is_dir() else None, progress, tuple(map(str, loras)), lightning, work
     )
     return load(request).pipeline
 
@@ -190,7 +195,7 @@ def plan(request: Request) -> Plan:
     if has_cuda(machine) and request.wishes.device_map != "cpu":
         check_cuda()
     weights = with_loras(checkpoint.weights, tuple(loras))
-    return Plan(checkpoint, tuple(loras), weights, choose(machine, weights, request.wishes))
+    return Plan(checkpoint, tuple(loras), weights, choose(machine, weights, request.wishes, request.work))
 
 
 def load(request: Request, *, after: Strategy | None = None) -> Loaded:
@@ -227,12 +232,13 @@ def load(request: Request, *, after: Strategy | None = None) -> Loaded:
 
 
 def _planned_again(planned: Plan, machine: Hardware, request: Request, *, after: Strategy | None = None) -> Plan:
-    return replace(planned, placement=choose(machine, planned.weights, request.wishes, after=after))
+    return replace(planned, placement=choose(machine, planned.weights, request.wishes, request.work, after=after))
 
 
 def _down_the_ladder(request: Request, planned: Plan, machine: Hardware) -> tuple[Any, Plan]:
     while True:
-        request.say("\n".join(planned.placement.lines()))
+        faster = faster_with(machine, planned.weights, request.wishes, planned.placement, request.work)
+        request.say("\n".join([*planned.placement.lines(), *faster]))
         try:
             return _build_and_place(request, planned, machine), planned
         except Problem:

@@ -1,7 +1,7 @@
 """Where the parts of the pipeline go, as values: what can be wished for, the rungs there are, and what a rung takes.
 
 All sizes are bytes. What is said about memory is calculated from exact shapes and from the source of diffusers 0.42.1
-and torch 2.13.0; none of it was measured on a GPU. Which rung is taken is decided in `ladder`.
+and torch 2.13.0, and agrees with what was measured on one GPU. Which rung is taken is decided in `ladder`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.units import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from qwen_fetch.loading.weights import Dtype, Quantization
 
-__all__ = ["Method", "Part", "Placement", "RuledOut", "Strategy", "Wishes", "gib", "reasons"]
+__all__ = ["Method", "Part", "Placement", "RuledOut", "Seconds", "Strategy", "Wishes", "gib", "reasons"]
 
 Method = Literal["resident", "split", "model-offload", "block-stream", "leaf-stream"]
 
@@ -27,7 +28,7 @@ _GIB = 2**30
 
 
 class Strategy(StrEnum):
-    """The rungs of the ladder, best first."""
+    """The rungs of the ladder, roughly from those that want most of the GPU's memory to those that want least."""
 
     RESIDENT = "resident"  # everything on one GPU
     SEVERAL_GPUS = "several-gpus"  # the transformer's blocks spread over them
@@ -119,6 +120,36 @@ class RuledOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Seconds:
+    """How long each phase takes, estimated.
+
+    Attributes:
+        load: Until the pipeline is placed.
+        text: Reading prompts and pictures, in all.
+        a_pass: One pass of the transformer.
+        passes: All of them.
+        rest: Moving models and decoding, in all.
+    """
+
+    load: float
+    text: float
+    a_pass: float
+    passes: float
+    rest: float
+
+    @property
+    def total(self) -> float:
+        """Of all edits."""
+        return self.load + self.text + self.passes + self.rest
+
+    def __str__(self) -> str:
+        """For people."""
+        parts = [f"load {time_text(self.load)}", f"text {time_text(self.text)}"]
+        parts += [f"passes {time_text(self.passes)} ({self.a_pass:.1f} s each)", f"rest {time_text(self.rest)}"]
+        return f"about {time_text(self.total)}: {', '.join(parts)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """Where everything goes, and what that takes: calculated, in bytes.
 
@@ -132,7 +163,8 @@ class Placement:
         pinned: The share of it that is page-locked, as torch's allocator takes it.
         reason: Why this one, in a sentence.
         quantization: How the weights are stored.
-        ruled_out: The better rungs, and why not.
+        seconds: How long it takes, estimated.
+        ruled_out: The other rungs, and why not.
     """
 
     strategy: Strategy
@@ -144,6 +176,7 @@ class Placement:
     pinned: int
     reason: str
     quantization: Quantization | None = None
+    seconds: Seconds | None = None
     ruled_out: tuple[RuledOut, ...] = ()
 
     @property
@@ -164,6 +197,8 @@ class Placement:
             yield f"{'GPU':<10} {gib(need)} at the peak on {device} (calculated)"
         pinned = f", {gib(self.pinned)} of it pinned" if self.pinned else ""
         yield f"{'RAM':<10} {gib(self.ram)} at the peak{pinned} (calculated)"
+        if self.seconds:
+            yield f"{'time':<10} {self.seconds} (estimated)"
         for reason in reasons(self.ruled_out):
             yield f"{'not':<10} {reason}"
 

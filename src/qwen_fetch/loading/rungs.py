@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qwen_fetch.loading.case import BLOCKS_IN_FLIGHT, CPU_WORK, LEAVES_IN_FLIGHT, PROCESS, Case, parts
+from qwen_fetch.loading.estimate import estimate
 from qwen_fetch.loading.placement import Part, Placement, RuledOut, Strategy, gib
 from qwen_fetch.loading.spread import several_gpus
 
@@ -14,11 +16,12 @@ if TYPE_CHECKING:
     from qwen_fetch.loading.hardware import Hardware
     from qwen_fetch.loading.placement import Wishes
     from qwen_fetch.loading.weights import Weights
+    from qwen_fetch.loading.work import Work
 
 __all__ = ["judge"]
 
 
-def judge(strategy: Strategy, hardware: Hardware, weights: Weights, wishes: Wishes) -> Placement | RuledOut:
+def judge(strategy: Strategy, hardware: Hardware, weights: Weights, wishes: Wishes, work: Work) -> Placement | RuledOut:
     """One rung on one machine: what it takes, or why it is not possible.
 
     Args:
@@ -26,12 +29,15 @@ def judge(strategy: Strategy, hardware: Hardware, weights: Weights, wishes: Wish
         hardware: What there is.
         weights: As they lie in memory.
         wishes: What was asked for.
+        work: What for.
     """
-    case = Case(hardware, weights, wishes)
+    case = Case(hardware, weights, wishes, work)
     rung = case.contradiction(strategy) or _ARITHMETIC[strategy](case)
     if isinstance(rung, Placement):
         rung = case.shortage(rung) or rung
-    return rung if isinstance(rung, Placement) else RuledOut(strategy, rung)
+    if not isinstance(rung, Placement):
+        return RuledOut(strategy, rung)
+    return replace(rung, seconds=estimate(rung, hardware, weights, work))
 
 
 def _resident(case: Case) -> Placement:

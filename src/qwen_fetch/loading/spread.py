@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen_fetch.loading.case import DECODE, DENOISE, LEAVES_IN_FLIGHT, READ_TEXT, RESERVE, Case
+from qwen_fetch.loading.case import LEAVES_IN_FLIGHT, RESERVE, Case
 from qwen_fetch.loading.placement import Part, Placement, Strategy
 
 if TYPE_CHECKING:
@@ -52,13 +52,15 @@ def several_gpus(case: Case) -> Placement | str:
 
 def _taken(case: Case, device: Device, host: Device | None, *, tiled: bool) -> int:
     """What one of several GPUs needs besides its share of the transformer; the main one holds the VAE."""
-    text, need = case.weights.text_encoder, RESERVE + max(DENOISE, READ_TEXT)
-    if device is host:
-        need += text.bytes
+    text, need = case.weights.text_encoder, RESERVE
+    phases = [case.work.denoise]
+    if device is host or (host is None and device is case.gpu):
+        phases.append(case.work.read_text + (0 if host else LEAVES_IN_FLIGHT * text.largest_leaf))
+        need += text.bytes if host else 0
     if device is case.gpu:
-        need += case.weights.vae.bytes + (0 if tiled else DECODE - DENOISE)
-        need += 0 if host else LEAVES_IN_FLIGHT * text.largest_leaf
-    return need
+        phases.append(case.work.decode(tiled=tiled))
+        need += case.weights.vae.bytes
+    return need + max(phases)
 
 
 def _spread(case: Case, host: Device | None, *, tiled: bool) -> dict[str, int]:
