@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -341,6 +342,12 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["--steps", "1"], ExitCode.USAGE, "divides by zero"),
     (["--repo-id", "owner/other"], ExitCode.CANNOT_LOAD, "nothing of it is in"),
     (["--repo-id", "comfy"], ExitCode.CANNOT_LOAD, "ComfyUI"),
+    (["--repo-id", "gguf"], ExitCode.CANNOT_LOAD, "it holds GGUF files, one transformer each"),
+    (["--repo-id", "lora"], ExitCode.CANNOT_LOAD, "--lora lora"),
+    (["--repo-id", "single"], ExitCode.CANNOT_LOAD, "single files, as ComfyUI wants them"),
+    (["--repo-id", "owner/lora"], ExitCode.CANNOT_LOAD, "--lora owner/lora"),
+    (["--repo-id", "text-to-image"], ExitCode.CANNOT_LOAD, "QwenImagePipeline edits no pictures"),
+    (["--repo-id", "other"], ExitCode.CANNOT_LOAD, "FluxPipeline, which is not of the Qwen-Image family"),
     (["--strategy", "model-offload"], ExitCode.CANNOT_LOAD, "no GPU"),
 ]
 
@@ -363,6 +370,19 @@ def test_what_goes_wrong_is_told_before_weights_are_loaded(
     Path("folder.png").mkdir()
     Path("folder.png", "edited.png").touch()
     Path("comfy", "diffusion_models").mkdir(parents=True)
+    for path in ("gguf/model-Q4_K_S.gguf", "single/edit_fp8.safetensors", "gguf/lora.safetensors"):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).touch()
+    make_lora(Path("lora", "lora.safetensors"))
+    snapshot = Path("cache", "models--owner--lora", "snapshots", "1" * 40)
+    make_lora(snapshot / "pink_lora.safetensors")
+    (snapshot.parent.parent / "refs").mkdir()
+    (snapshot.parent.parent / "refs" / "main").write_text("1" * 40)
+    shutil.copytree(tiny, "text-to-image")
+    shutil.copytree(tiny, "other")
+    for folder, class_name in (("text-to-image", "QwenImagePipeline"), ("other", "FluxPipeline")):
+        index = Path(folder, "model_index.json")
+        index.write_text(index.read_text().replace("QwenImageEditPipeline", class_name))
     make_lora(Path("wide.safetensors"), width=64)
     Path("text.safetensors").write_text('{"error": "not found"}' * 20)
     Path("jobs.jsonl").write_text('{"prompt": "x"}\n{"prompt": "x", "imgae": "a.png"}\n')

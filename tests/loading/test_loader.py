@@ -186,9 +186,38 @@ def test_low_cpu_mem_usage_maps_the_weights(tiny: Path, emulated: Hardware, pixe
     assert loaded.peak_ram > 100 * 2**20
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, "float32"])
-def test_another_dtype(tiny: Path, dtype: Any) -> None:
-    assert load_pipeline(str(tiny), dtype=dtype, progress=False).transformer.dtype is torch.float32
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [
+        ({"dtype": torch.float32}, torch.float32),
+        ({"dtype": "float32"}, torch.float32),
+        ({"torch_dtype": torch.float32, "device_map": None}, torch.float32),
+        ({"torch_dtype": "fp32", "device_map": torch.device("cpu")}, torch.float32),
+        ({"dtype": "auto"}, torch.bfloat16),
+        ({"dtype": "bf16", "torch_dtype": "bf16", "device_map": "cpu"}, torch.bfloat16),
+    ],
+    ids=str,
+)
+def test_as_people_write_it(tiny: Path, options: dict[str, Any], dtype: Any) -> None:
+    assert load_pipeline(str(tiny), progress=False, **options).transformer.dtype is dtype
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"dtype": "int8"}, "dtype wants bfloat16, float16 or float32"),
+        ({"dtype": "fp16", "torch_dtype": torch.bfloat16}, "exclude each other"),
+        ({"device_map": {"": 0}}, "device_map wants auto or one device"),
+        ({"device_map": 1}, "device_map='cuda:1'"),
+        ({"lightning": 2}, "lightning wants 4 or 8"),
+        ({"strategy": "fastest"}, "strategy wants resident or"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_a_problem(tiny: Path, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(Problem) as raised:
+        load_pipeline(str(tiny), progress=False, **options)
+    assert told in raised.value.what
 
 
 def test_nothing_is_asked_of_the_network(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -407,6 +407,20 @@ UNKNOWN_PIPELINE = Kind(
     why="Where the parts go is calculated for a transformer, a text encoder and a VAE of this family.",
     do=("Load it with diffusers itself: DiffusionPipeline.from_pretrained(…, local_files_only=True).",),
 )
+NOT_A_PIPELINE = Kind(
+    "not-a-pipeline",
+    ExitCode.CANNOT_LOAD,
+    what="{name} is no whole model: it holds {what}.",
+    why="A pipeline has a model_index.json, and a folder for each of its parts.",
+    do=("{instead}",),
+)
+EDITS_NOTHING = Kind(
+    "edits-nothing",
+    ExitCode.CANNOT_LOAD,
+    what="{class_name} edits no pictures.",
+    why="It is of the same family, for another task; `load_pipeline` places it all the same.",
+    do=("Edit with the default, Qwen/Qwen-Image-Edit, or with its editions 2509 and 2511.",),
+)
 PACKAGE_MISSING = Kind(
     "package-missing",
     ExitCode.CANNOT_LOAD,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.shell import program, quoted
 from qwen_fetch.cache.store import Store
 from qwen_fetch.listing.cached import cached
 from qwen_fetch.listing.entries import is_commit
@@ -95,15 +96,15 @@ def open_checkpoint(settings: Settings, folder: Path | None = None) -> Checkpoin
 
     Raises:
         Problem: (not-downloaded) nothing is here, or files are missing; (damaged-weights) a file is not what its
-            name says; (comfyui-layout) the files are those of ComfyUI; (unknown-pipeline) it is no pipeline of the
-            Qwen-Image family.
+            name says; (comfyui-layout) the files are those of ComfyUI; (not-a-pipeline) it is something else;
+            (unknown-pipeline) it is no pipeline of the Qwen-Image family.
     """
     commit = ""
     if folder is None:
         folder = _cached_folder(settings)
         commit = folder.name
-    elif not (folder / "model_index.json").is_file():
-        _refuse_comfyui(folder)
+    if not (folder / "model_index.json").is_file():
+        _refuse_what_is_no_pipeline(settings, folder, commit)
     index = _json(settings, folder, "model_index.json")
     components = {
         name: (entry[0], entry[1])
@@ -205,6 +206,31 @@ def _refuse_comfyui(folder: Path) -> None:
         (folder / name).is_dir() for name in _COMFYUI
     ):
         raise Problem(catalogue.COMFYUI_LAYOUT, folder=folder)
+
+
+def _refuse_what_is_no_pipeline(settings: Settings, folder: Path, commit: str) -> None:
+    """Say what it is instead; what lacks its index only because the download has not come to it is none of these."""
+    _refuse_comfyui(folder)
+    known = cached(settings, Store.open(settings.hub_cache, settings.repo_id)) if commit else None
+    here = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    names = [file.path for file in known.files] if known else here
+    if "model_index.json" in names or any(path.split("/")[0] in COMPONENTS for path in names):
+        return
+    name = settings.repo_id if commit else str(folder)
+    default = f"The whole model: `{program()}`"
+    for what, instead, belongs in (
+        ("GGUF files, one transformer each", default, lambda path: path.endswith(".gguf")),
+        ("a LoRA", f"Give it beside a model: --lora {quoted(name)}", _is_a_lora),
+        ("single files, as ComfyUI wants them", default, lambda path: path.endswith((".safetensors", ".ckpt"))),
+    ):
+        if any(belongs(path.lower()) for path in names):
+            raise Problem(catalogue.NOT_A_PIPELINE, name=name, what=what, instead=instead)
+
+
+def _is_a_lora(path: str) -> bool:
+    return path.endswith("adapter_config.json") or (
+        path.endswith(".safetensors") and ("lora" in path or "lightning" in path)
+    )
 
 
 def _missing(settings: Settings, detail: str) -> Problem:

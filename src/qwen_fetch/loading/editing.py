@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Made", "run"]
 
+_EDITORS = {"QwenImageEditPipeline", "QwenImageEditPlusPipeline"}
 _MULTIPLE = 16  # pixels: 8 for the VAE, 2 for the transformer's patches
 _READ_FIRST = 20  # pictures that are read to see whether they can be; of more, the rest when their turn comes
 _PACKAGES = ("torch", "diffusers", "transformers")
@@ -70,6 +71,8 @@ def run(edits: Sequence[Edit], request: Request, *, overwrite: bool = False, on_
         check_name(edit.output)
         _check_guidance(edit, request)
     class_name = open_checkpoint(request.settings, request.folder).class_name
+    if class_name not in _EDITORS:
+        raise Problem(catalogue.EDITS_NOTHING, class_name=class_name)
     edits = [settled(edit, class_name, request.lightning) for edit in edits]
     request = replace(request, work=work_of(edits))
     planned = plan(request)

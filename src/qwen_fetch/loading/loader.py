@@ -40,6 +40,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Loaded", "Plan", "Request", "has_cuda", "load", "load_pipeline", "plan"]
 
+_SHORT = {
+    "auto": "bfloat16",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "half": "float16",
+    "fp32": "float32",
+    "float": "float32",
+}
 _SEVERAL = 10  # edits that a pipeline in a program may be loaded for
 _ALLOC_CONF = "PYTORCH_ALLOC_CONF"
 
@@ -124,9 +132,10 @@ def load_pipeline(
     *,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
-    device_map: str = "auto",
+    device_map: str | torch.device | int | None = "auto",
     low_cpu_mem_usage: bool = False,
     dtype: torch.dtype | str | None = None,
+    torch_dtype: torch.dtype | str | None = None,
     quantization: Quantization | None = None,
     strategy: str | None = None,
     lora: str | Path | Sequence[str | Path] = (),
@@ -143,9 +152,10 @@ def load_pipeline(
         revision: Branch, tag or commit; None: ``main``.
         cache_dir: The Hub cache; None: what HF_HUB_CACHE or HF_HOME says.
         device_map: ``auto``; ``balanced``: spread over several GPUs; or the one device that is to hold everything,
-            ``cuda``, ``cuda:1``, ``mps``, ``cpu``.
+            ``cuda``, ``cuda:1``, ``mps``, ``cpu``, as text, number or `torch.device`; None: ``auto``.
         low_cpu_mem_usage: True: keep no copy of the weights in RAM, read them from the disk when they are needed.
-        dtype: What is computed in; None: bfloat16, as the weights are stored.
+        dtype: What is computed in, as text or `torch.dtype`; None or ``auto``: bfloat16, as the weights are stored.
+        torch_dtype: The same, by its older name.
         quantization: ``fp8``: the transformer's weights in one byte each; ``nf4``: in 4 bits, with bitsandbytes.
         strategy: A rung of the ladder (`qwen_fetch.loading.placement.Strategy`) instead of the first that fits.
         lora: LoRAs to add, each a file, a folder or ``owner/name[:file]`` as downloaded, with ``@WEIGHT`` or without.
@@ -161,11 +171,11 @@ def load_pipeline(
     """
     folder = Path(repo_id).expanduser()
     wishes = Wishes(
-        device_map,
+        f"cuda:{device_map}" if isinstance(device_map, int) else str(device_map or "auto"),
         low_cpu_mem_usage,
         quantization,
         cast("Strategy | None", strategy),
-        cast("Dtype", str(dtype or "bfloat16").removeprefix("torch.")),
+        _named(dtype, torch_dtype),
     )
     settings = Settings(
         repo_id=DEFAULT_REPO if folder.is_dir() else repo_id,
@@ -178,6 +188,14 @@ def load_pipeline(
         settings, wishes, folder if folder.is_dir() else None, progress, tuple(map(str, loras)), lightning, work
     )
     return load(request).pipeline
+
+
+def _named(dtype: object, torch_dtype: object) -> Dtype:
+    """One dtype, by its name."""
+    if dtype is not None and torch_dtype is not None and str(dtype) != str(torch_dtype):
+        raise Problem(catalogue.USAGE, detail=f"dtype={dtype!r} and torch_dtype={torch_dtype!r} exclude each other.")
+    name = str(dtype or torch_dtype or "auto").removeprefix("torch.")
+    return cast("Dtype", _SHORT.get(name, name))
 
 
 def plan(request: Request) -> Plan:
