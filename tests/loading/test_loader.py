@@ -1,11 +1,14 @@
 """The loader on a tiny pipeline of the real classes: the promised arguments, every placement, every way to fail."""
 
+import json
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +19,8 @@ pytest.importorskip("diffusers")
 import diffusers  # noqa: E402
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
-from tiny import make_tiny, small_references  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+from tiny import make_lora, make_tiny, small_references  # noqa: E402
 
 import qwen_fetch  # noqa: E402
 from qwen_fetch import load_pipeline  # noqa: E402
@@ -302,6 +306,61 @@ def test_what_the_libraries_refuse_is_a_problem(tiny: Path, monkeypatch: pytest.
         load_pipeline(str(tiny), progress=False)
     assert raised.value.id == "load-failed"
     assert "expected ['processor'" in raised.value.what
+
+
+def packed(source: Path, folder: Path, method: str = "bitsandbytes") -> Path:
+    """As bitsandbytes saves a model in 4 bits: two weights in a byte, in a column, with a scale for each 64."""
+    shutil.copytree(source, folder)
+    for name in ("transformer", "text_encoder"):
+        config = folder / name / "config.json"
+        values = json.loads(config.read_text()) | {
+            "quantization_config": {"quant_method": method, "load_in_4bit": True}
+        }
+        config.write_text(json.dumps(values))
+        for path in (folder / name).glob("*.safetensors"):
+            tensors = load_file(path)
+            for key, tensor in list(tensors.items()):
+                if tensor.ndim == 2 and "embed_tokens" not in key and "lm_head" not in key:
+                    tensors[key] = torch.zeros((tensor.numel() // 2, 1), dtype=torch.uint8)
+                    tensors[f"{key}.absmax"] = torch.zeros(tensor.numel() // 64)
+            save_file(tensors, path, metadata={"format": "pt"})
+    return folder
+
+
+def test_a_model_that_was_saved_in_4_bits_is_loaded_as_it_is(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planned and asked for; bitsandbytes itself wants a GPU."""
+    checkpoint = open_checkpoint(Settings(), packed(tiny, tmp_path / "packed"))
+    stored = sum(tensor.bytes for tensor in checkpoint.tensors["transformer"])
+    assert stored < sum(tensor.bytes for tensor in open_checkpoint(Settings(), tiny).tensors["transformer"]) * 0.6
+    use(monkeypatch, Hardware((Device("cuda:0", 15 * GIB),), 30 * GIB))
+    monkeypatch.setattr(loader, "check_cuda", lambda: None)
+    monkeypatch.setattr(loader, "check_packages", lambda *given, **_: asked.append(given[1]))
+    asked: list[Any] = []
+    lora = make_lora(tmp_path / "lora.safetensors")
+    planned = loader.plan(Request(Settings(), Wishes(), checkpoint.folder, loras=(str(lora),)))
+    assert asked == ["nf4"]
+    assert planned.placement.quantization == "nf4"
+    assert planned.checkpoint.weights.as_loaded("bfloat16", "nf4").transformer.bytes == pytest.approx(stored, rel=0.1)
+
+    given: list[dict[str, Any]] = []
+
+    class Model:
+        @staticmethod
+        def from_pretrained(_folder: Path, **options: Any) -> Any:
+            given.append(options)
+            return torch.nn.Linear(1, 1)
+
+    monkeypatch.setattr(placing, "diffusers", SimpleNamespace(QwenImageTransformer2DModel=Model))
+    monkeypatch.setattr(placing, "transformers", SimpleNamespace(Qwen2_5_VLForConditionalGeneration=Model))
+    assert set(placing._build_nf4(checkpoint, "cuda:0", {"dtype": torch.bfloat16})) == {"transformer", "text_encoder"}
+    assert [set(options) for options in given] == [{"subfolder", "device_map", "dtype"}] * 2
+
+    with pytest.raises(Problem, match="it loads as it is"):
+        loader.plan(Request(Settings(), Wishes(quantization="fp8"), checkpoint.folder))
+    with pytest.raises(Problem, match="weights packed by sdnq"):
+        open_checkpoint(Settings(), packed(tiny, tmp_path / "other", "sdnq"))
 
 
 def test_torch_is_told_how_to_pin_before_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:

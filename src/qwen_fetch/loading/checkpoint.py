@@ -67,6 +67,7 @@ class Checkpoint:
         files: The weight files.
         size: Bytes of the weight files.
         commit: Which commit it is; empty for a folder outside of the cache.
+        packed: Whether it was saved in few bits, by bitsandbytes.
     """
 
     folder: Path
@@ -75,6 +76,7 @@ class Checkpoint:
     tensors: Mapping[str, tuple[Tensor, ...]]
     files: tuple[Path, ...]
     commit: str = ""
+    packed: bool = False
 
     @property
     def weights(self) -> Weights:
@@ -119,7 +121,8 @@ def open_checkpoint(settings: Settings, folder: Path | None = None) -> Checkpoin
     for name in COMPONENTS:
         tensors[name], found = _read_component(settings, folder, name)
         files += found
-    checkpoint = Checkpoint(folder, str(index["_class_name"]), components, tensors, tuple(files), commit)
+    packed = _is_packed(settings, folder)
+    checkpoint = Checkpoint(folder, str(index["_class_name"]), components, tensors, tuple(files), commit, packed)
     if commit:
         _compare_with_listing(settings, checkpoint)
     return checkpoint
@@ -167,6 +170,16 @@ def _check_family(class_name: object, components: Mapping[str, tuple[Any, Any]])
     for name, (library, part) in components.items():
         if not isinstance(part, str) or part not in _FAMILY.get(str(library), ()):
             raise Problem(catalogue.UNKNOWN_PIPELINE, class_name=f"{name}: {library}.{part}")
+
+
+def _is_packed(settings: Settings, folder: Path) -> bool:
+    """Whether transformer or text encoder were saved in few bits; by what, if it is not the one that is known here."""
+    configs = [_json(settings, folder, f"{name}/config.json") for name in ("transformer", "text_encoder")]
+    packings = [config["quantization_config"] for config in configs if "quantization_config" in config]
+    methods = {str(packing.get("quant_method")) if isinstance(packing, dict) else "?" for packing in packings}
+    if unknown := methods - {"bitsandbytes"}:
+        raise Problem(catalogue.UNKNOWN_PIPELINE, class_name=f"weights packed by {', '.join(sorted(unknown))}")
+    return bool(methods)
 
 
 def _read_component(settings: Settings, folder: Path, name: str) -> tuple[tuple[Tensor, ...], list[Path]]:

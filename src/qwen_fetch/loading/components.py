@@ -46,6 +46,8 @@ def check_component(checkpoint: Checkpoint, name: str, *, verify_command: str) -
     except Exception as error:
         detail = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise Problem(catalogue.LOAD_FAILED, class_name=class_name, detail=detail, command=verify_command) from error
+    if checkpoint.packed:  # in shapes of its own
+        return
     stored = {tensor.name: tensor.shape for tensor in checkpoint.tensors[name]}
     if detail := _difference(shapes, stored, by_name=library == "diffusers"):
         raise Problem(catalogue.SHAPES_DIFFER, component=name, detail=detail, command=verify_command)

@@ -42,7 +42,7 @@ def check_packages(class_name: str, quantization: Quantization | None = None, *,
     Raises:
         Problem: (package-missing), (package-too-old), (torchvision-mismatch): with the command that mends it.
     """
-    wanted = _NEEDED | (_PEFT if lora else {}) | ({"bitsandbytes": "0.45"} if quantization == "nf4" else {})
+    wanted = _NEEDED | (_PEFT if lora else {}) | ({"bitsandbytes": "0.46.1"} if quantization == "nf4" else {})
     for name, least in wanted.items():
         try:
             version = metadata.version(name)

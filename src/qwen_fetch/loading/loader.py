@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from qwen_fetch.loading.placement import Strategy
     from qwen_fetch.loading.weights import Dtype, Quantization, Weights
 
-__all__ = ["Loaded", "Plan", "Request", "has_cuda", "load", "load_pipeline", "plan"]
+__all__ = ["Loaded", "Plan", "Request", "has_cuda", "load", "load_pipeline", "plan", "wishes_for"]
 
 _SHORT = {
     "auto": "bfloat16",
@@ -95,12 +95,14 @@ class Plan:
         checkpoint: The files.
         loras: What is added to them.
         weights: Of both, as stored.
+        wishes: As asked for, and as the files are packed.
         placement: Where the parts will go.
     """
 
     checkpoint: Checkpoint
     loras: tuple[Lora, ...]
     weights: Weights
+    wishes: Wishes
     placement: Placement
 
 
@@ -198,6 +200,20 @@ def _named(dtype: object, torch_dtype: object) -> Dtype:
     return cast("Dtype", _SHORT.get(name, name))
 
 
+def wishes_for(checkpoint: Checkpoint, wishes: Wishes) -> Wishes:
+    """The same; of a model that was saved in 4 bits nothing else can be made.
+
+    Raises:
+        Problem: (usage) Something else was asked for.
+    """
+    if not checkpoint.packed or wishes.quantization == "nf4":
+        return wishes
+    if wishes.quantization or wishes.dtype != "bfloat16":
+        detail = f"{checkpoint.folder} was saved in few bits already: it loads as it is, without {wishes}."
+        raise Problem(catalogue.USAGE, detail=detail)
+    return replace(wishes, quantization="nf4")
+
+
 def plan(request: Request) -> Plan:
     """Everything that can be said before torch is imported.
 
@@ -205,15 +221,16 @@ def plan(request: Request) -> Plan:
         Problem: It cannot be loaded, and why.
     """
     checkpoint = open_checkpoint(request.settings, request.folder)
+    wishes = wishes_for(checkpoint, request.wishes)
     loras = [find_lora(text, request.settings, checkpoint) for text in request.loras]
     if request.lightning:
         loras.append(find_lightning(request.lightning, request.settings, checkpoint))
-    check_packages(checkpoint.class_name, request.wishes.quantization, lora=bool(loras))
+    check_packages(checkpoint.class_name, wishes.quantization, lora=bool(loras))
     machine = look()
-    if has_cuda(machine) and request.wishes.device_map != "cpu":
+    if has_cuda(machine) and wishes.device_map != "cpu":
         check_cuda()
     weights = with_loras(checkpoint.weights, tuple(loras))
-    return Plan(checkpoint, tuple(loras), weights, choose(machine, weights, request.wishes, request.work))
+    return Plan(checkpoint, tuple(loras), weights, wishes, choose(machine, weights, wishes, request.work))
 
 
 def load(request: Request, *, after: Strategy | None = None) -> Loaded:
@@ -250,12 +267,12 @@ def load(request: Request, *, after: Strategy | None = None) -> Loaded:
 
 
 def _planned_again(planned: Plan, machine: Hardware, request: Request, *, after: Strategy | None = None) -> Plan:
-    return replace(planned, placement=choose(machine, planned.weights, request.wishes, request.work, after=after))
+    return replace(planned, placement=choose(machine, planned.weights, planned.wishes, request.work, after=after))
 
 
 def _down_the_ladder(request: Request, planned: Plan, machine: Hardware) -> tuple[Any, Plan]:
     while True:
-        faster = faster_with(machine, planned.weights, request.wishes, planned.placement, request.work)
+        faster = faster_with(machine, planned.weights, planned.wishes, planned.placement, request.work)
         request.say("\n".join([*planned.placement.lines(), *faster]))
         try:
             return _build_and_place(request, planned, machine), planned

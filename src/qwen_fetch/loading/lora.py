@@ -147,7 +147,8 @@ def _fitting(path: Path, name: str, weight: float, checkpoint: Checkpoint) -> Lo
         metadata = read_metadata(path)
     except (BadWeights, OSError) as error:
         raise Problem(catalogue.LORA_DAMAGED, path=path, detail=str(error)) from None
-    shapes = {tensor.leaf: tensor.shape for tensor in checkpoint.tensors["transformer"] if tensor.is_matrix}
+    layers = [tensor for tensor in checkpoint.tensors["transformer"] if tensor.is_matrix or checkpoint.packed]
+    shapes = {tensor.leaf: () if checkpoint.packed else tensor.shape for tensor in layers}
     by_flat_name = {leaf.replace(".", "_"): leaf for leaf in shapes}
     modules, strange = [], []
     for tensor in tensors:
@@ -176,4 +177,6 @@ def _joins(tensor: Tensor, half: str | None, shape: tuple[int, ...]) -> bool:
         return prod(tensor.shape) == 1
     if len(tensor.shape) != 2:
         return False
+    if not shape:  # of a model that is packed, the widths are not in its headers
+        return True
     return tensor.shape[1] == shape[1] if half in {"A", "down"} else tensor.shape[0] == shape[0]

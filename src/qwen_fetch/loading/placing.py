@@ -180,15 +180,17 @@ def _dispatch(module: torch.nn.Module, part: Part) -> None:
 def _build_nf4(checkpoint: Checkpoint, device: str, options: dict[str, Any]) -> dict[str, Any]:
     """Transformer and text encoder in 4 bits, one after the other: bitsandbytes loads each straight to the GPU.
 
-    Written after the source of both libraries; never run, for it needs a CUDA GPU.
+    What is packed already loads as it is. Needs a CUDA GPU.
     """
     parts = {}
     for name, library in (("text_encoder", transformers), ("transformer", diffusers)):
-        config = library.BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
-        )
+        more = dict(options)
+        if not checkpoint.packed:
+            more["quantization_config"] = library.BitsAndBytesConfig(
+                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
+            )
         model = getattr(library, checkpoint.components[name][1]).from_pretrained(
-            checkpoint.folder, subfolder=name, quantization_config=config, device_map={"": device}, **options
+            checkpoint.folder, subfolder=name, device_map={"": device}, **more
         )
         parts[name] = model.to("cpu")
         release()

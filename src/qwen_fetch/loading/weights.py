@@ -106,7 +106,12 @@ class Component:
         size = 4 if dtype == "float32" else 2
         if sum(prod(tensor.shape) for tensor in self.tensors) * size == self.bytes:
             return self
-        return Component(self.name, tuple(replace(tensor, bytes=prod(tensor.shape) * size) for tensor in self.tensors))
+        # One byte for each number: packed bits, which no dtype changes.
+        tensors = (
+            tensor if tensor.bytes <= prod(tensor.shape) else replace(tensor, bytes=prod(tensor.shape) * size)
+            for tensor in self.tensors
+        )
+        return Component(self.name, tuple(tensors))
 
     def quantized(self, quantization: Quantization | None) -> Component:
         """The same component as it lies in memory when quantised.

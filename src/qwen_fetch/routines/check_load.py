@@ -21,7 +21,7 @@ from qwen_fetch.loading.environment import check_cuda, check_packages, import_to
 from qwen_fetch.loading.explain_load import explain_load
 from qwen_fetch.loading.hardware import look
 from qwen_fetch.loading.ladder import choose
-from qwen_fetch.loading.loader import Request, has_cuda
+from qwen_fetch.loading.loader import Request, has_cuda, wishes_for
 from qwen_fetch.loading.placement import Wishes
 from qwen_fetch.routines.report import FileState
 from qwen_fetch.routines.verify import check
@@ -93,8 +93,9 @@ def check_load(settings: Settings, emit: Listener, tick: Callable[[], None] = la
         raise
     machine = look()
     emit(Note(f"This machine has {machine}."))
-    placement = choose(machine, checkpoint.weights, request.wishes)
-    check_packages(checkpoint.class_name)
+    wishes = wishes_for(checkpoint, request.wishes)
+    placement = choose(machine, checkpoint.weights, wishes)
+    check_packages(checkpoint.class_name, wishes.quantization)
     if has_cuda(machine):
         check_cuda()
     digests = _compare_digests(settings, checkpoint, emit, tick)
