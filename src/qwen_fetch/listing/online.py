@@ -90,7 +90,7 @@ class Online:
             try:
                 page, query = self._get(f"/tree/{commit}?{query}")
             except Failure as failure:
-                if len(seen) > 1 or failure.kind not in _NO_TREES:
+                if len(seen) > 1 or not failure.status or failure.kind not in _NO_TREES:
                     raise
                 yield from self._siblings(commit, failure)
                 return

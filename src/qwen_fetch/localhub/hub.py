@@ -74,19 +74,19 @@ class LocalHub(Site):
         """The commit of `folder`: 40 hex digits that depend on paths and content alone."""
         self._servers: list[Server] = []
         try:
-            self._servers.append(Server(("127.0.0.1", port), ApiHandler, self))
             self._servers.append(Server(("127.0.0.1", 0), DataHandler, self))
+            (data,) = (server.port for server in self._servers)
+            # Before the first question can come. Another name and another port: clients take it for another host, as
+            # the real one is, and it can be blocked alone.
+            self.data_endpoint = f"http://localhost:{data}"
+            # Where the name means IPv6 first, a refused connection costs some clients seconds.
+            with contextlib.suppress(OSError):
+                self._servers.append(Server(("::1", data), DataHandler, self))
+            self._servers.append(Server(("127.0.0.1", port), ApiHandler, self))
         except BaseException:
             self.close()
             raise
-        api, data = (server.port for server in self._servers)
-        self.endpoint = f"http://127.0.0.1:{api}"
-        # Another name and another port: clients take it for another host, as the real one is, and it can be
-        # blocked alone.
-        self.data_endpoint = f"http://localhost:{data}"
-        # Where the name means IPv6 first, a refused connection costs some clients seconds.
-        with contextlib.suppress(OSError):
-            self._servers.append(Server(("::1", data), DataHandler, self))
+        self.endpoint = f"http://127.0.0.1:{self._servers[-1].port}"
 
     def add_revision(self, branch: str, folder: Path) -> str:
         """Serve `folder` as `branch` too; return its commit."""
