@@ -1,6 +1,7 @@
 """Measure the placements on this machine, on random weights of the real architecture: peak memory, seconds a step.
 
     python tools/measure_placement.py --cap 15.5              the card limited to 15.5 GB, as an RTX 4080 has free
+    python tools/measure_placement.py --calibrate             the rates that the estimates assume, in seconds
     python tools/measure_placement.py --device cpu --tiny     a trial of the script itself, without a GPU
 
 Nothing is downloaded. The weights are written to a temporary folder first, as many of the transformer's 60 blocks as
@@ -18,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # also runs where the package is not installed
 
@@ -27,11 +29,16 @@ from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.settings import Settings
 from qwen_fetch.loading.architecture import qwen_image_edit
 from qwen_fetch.loading.checkpoint import open_checkpoint
+from qwen_fetch.loading.estimate import rates_of
 from qwen_fetch.loading.hardware import EXACT_PINNING, Device, Hardware, available_ram, peak_ram
 from qwen_fetch.loading.ladder import choose
 from qwen_fetch.loading.placement import Strategy, Wishes, gib
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 TEXT_TOKENS = 1_450  # a prompt and the reference picture
+TILE, BLOCK, SIDE = 16 << 20, 1 << 30, 8_192  # bytes, bytes, elements
 RAM_SHARE, DISK_SHARE = 0.6, 0.9  # of what is free, for the weights that are written
 
 # The defaults of the diffusers classes are the real dimensions; those of the text encoder are from its config.json.
@@ -75,6 +82,9 @@ TINY_VAE = {
 def main() -> int:
     """Write the weights, then measure every rung."""
     arguments = _parser().parse_args()
+    if arguments.calibrate:
+        calibrate(arguments.device)
+        return 0
     if arguments.rung:
         print(json.dumps(measure(arguments)))
         return 0
@@ -99,21 +109,26 @@ def write_weights(folder: Path, *, tiny: bool) -> int:
     import transformers  # noqa: PLC0415
 
     blocks = 2 if tiny else _blocks_that_fit(folder)
-    torch.set_default_dtype(torch.bfloat16)
+    config = transformers.Qwen2_5_VLConfig(
+        text_config=TINY_TEXT if tiny else REAL_TEXT,
+        vision_config=TINY_VISION if tiny else REAL_VISION,
+        tie_word_embeddings=False,
+        dtype="bfloat16",
+    )
     with torch.device("meta"):
-        transformer = diffusers.QwenImageTransformer2DModel(num_layers=blocks, **(TINY_TRANSFORMER if tiny else {}))
-        vae = diffusers.AutoencoderKLQwenImage(**(TINY_VAE if tiny else {}))
-        config = transformers.Qwen2_5_VLConfig(
-            text_config=TINY_TEXT if tiny else REAL_TEXT,
-            vision_config=TINY_VISION if tiny else REAL_VISION,
-            tie_word_embeddings=False,
-        )
-    for name, model in (("transformer", transformer), ("vae", vae)):
-        _randomize(model).save_pretrained(folder / name)
-        model.to("meta")  # its RAM is wanted for the next one
-    # Its RoPE frequencies are no weights: a model built on the meta device would lack them.
-    text_encoder = transformers.Qwen2_5_VLForConditionalGeneration(config)
-    text_encoder.save_pretrained(folder / "text_encoder")
+        models = {
+            "transformer": diffusers.QwenImageTransformer2DModel(
+                num_layers=blocks, **(TINY_TRANSFORMER if tiny else {})
+            ),
+            "vae": diffusers.AutoencoderKLQwenImage(**(TINY_VAE if tiny else {})),
+            "text_encoder": transformers.Qwen2_5_VLForConditionalGeneration(config),
+        }
+    tile = torch.empty(TILE // 2, dtype=torch.bfloat16).normal_(0, 0.02).view(torch.uint8).numpy().tobytes()
+    for name, model in models.items():
+        (folder / name).mkdir()
+        file = "model.safetensors" if name == "text_encoder" else "diffusion_pytorch_model.safetensors"
+        write_tensors(folder / name / file, {key: tuple(one.shape) for key, one in model.state_dict().items()}, tile)
+        model.config.save_pretrained(folder / name) if name == "text_encoder" else model.save_config(folder / name)
     diffusers.FlowMatchEulerDiscreteScheduler(shift_terminal=0.02, use_dynamic_shifting=True).save_pretrained(
         folder / "scheduler"
     )
@@ -128,6 +143,66 @@ def write_weights(folder: Path, *, tiny: bool) -> int:
     }
     (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     return blocks
+
+
+def write_tensors(path: Path, shapes: dict[str, tuple[int, ...]], tile: bytes) -> None:
+    """Write a safetensors file in bf16, filled with the same random tile again and again: as fast as the disk is."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 2 * prod(shape)
+        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for begin in range(0, end, len(tile)):
+            file.write(memoryview(tile)[: end - begin])
+
+
+def calibrate(device: str) -> None:
+    """Print what the estimates assume of this machine, and what it does."""
+    import torch  # noqa: PLC0415 - heavy
+
+    on_gpu = device.startswith("cuda")
+    model = torch.cuda.get_device_name(device) if on_gpu else "CPU"
+    rates = rates_of(Device(device, 0, model))
+    print(f"{model}: measured, and assumed by qwen_fetch.loading.estimate where it assumes it")
+    matrix = torch.randn(SIDE if on_gpu else 1024, SIDE if on_gpu else 1024, dtype=torch.bfloat16, device=device)
+    multiplied = _per_second(lambda: matrix @ matrix, 2 * matrix.shape[0] ** 3, device)
+    print(f"{'multiplied, bf16':<28}{multiplied / 1e12:>9.1f} TFLOPS {rates.flop / 1e12 if on_gpu else 0:>9.1f} TFLOPS")
+    block = torch.empty(BLOCK if on_gpu else TILE, dtype=torch.uint8)
+    copied = _per_second(block.clone, block.numel(), device)
+    print(f"{'copied within RAM':<28}{copied / 1e9:>9.1f} GB/s")
+    if not on_gpu:
+        return
+    pinned = _per_second(block.pin_memory, block.numel(), device)
+    ready, there = block.pin_memory(), block.to(device)
+    for what, action, assumed in (
+        ("page-locked", None, 1.17e9),
+        ("to the GPU, page-locked", lambda: there.copy_(ready, non_blocking=True), rates.bus),
+        ("to the GPU, pageable", lambda: block.to(device), 4.5e9),
+        ("back, pageable", there.cpu, 1.7e9),
+    ):
+        rate = pinned if action is None else _per_second(action, block.numel(), device)
+        print(f"{what:<28}{rate / 1e9:>9.1f} GB/s   {assumed / 1e9:>9.1f} GB/s")
+
+
+def _per_second(action: Callable[[], object], amount: float, device: str) -> float:
+    import torch  # noqa: PLC0415 - heavy
+
+    def finish() -> None:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+
+    action()
+    finish()
+    began, times = time.monotonic(), 0
+    while times < 3 or time.monotonic() - began < 0.5:
+        action()
+        finish()
+        times += 1
+    return amount * times / (time.monotonic() - began)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
@@ -215,13 +290,6 @@ def _blocks_that_fit(folder: Path) -> int:
     return max(2, min(len(real.transformer.blocks), int(room // max(real.transformer.blocks.values()))))
 
 
-def _randomize(model: Any) -> Any:
-    model.to_empty(device="cpu")
-    for tensor in model.parameters():
-        tensor.data.normal_(0, 0.02)
-    return model
-
-
 def _row(rung: str, found: dict[str, float]) -> str:
     sizes = "".join(f"{gib(found[name]):>11}" for name in ("vram", "calculated", "ram", "pinned"))
     return f"{rung:<22}{sizes}{found['load']:>7.1f} s{found['step']:>7.2f} s"
@@ -233,6 +301,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cap", type=float, metavar="GB", help="let torch take no more of the card than this")
     parser.add_argument("--steps", type=int, default=3, help="steps to time (default: %(default)s)")
     parser.add_argument("--rungs", nargs="+", type=Strategy, default=[*Strategy], help="default: all")
+    parser.add_argument("--calibrate", action="store_true", help="measure rates alone, beside those that are assumed")
     parser.add_argument("--tiny", action="store_true", help="a model of a few hundred kilobytes")
     parser.add_argument("--folder", type=Path, help="where the weights are written (default: the temporary folder)")
     parser.add_argument("--rung", type=Strategy, help=argparse.SUPPRESS)  # given to the process of one rung

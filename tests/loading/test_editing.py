@@ -199,6 +199,36 @@ def test_all_that_is_needed_to_make_it_again_is_in_the_picture(tiny: Path, photo
     assert opened(again).tobytes() == opened(output).tobytes()
 
 
+def test_a_picture_is_made_again_from_itself(
+    tiny: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lora = make_lora(tmp_path / "pink.safetensors")
+    output = photos / "out.png"
+    words = ("-o", str(output), "--lora", f"{lora}@0.5", "--size", "64x80", "--negative", "blur")
+    assert edit(tiny, str(photos / "a.png"), "make it pink", *words, guidance="3") == 0
+    again = tmp_path / "again.png"
+    assert main(["--from", str(output), "-o", str(again), "-q"]) == 0
+    assert opened(again).tobytes() == opened(output).tobytes()
+    assert settings_of(again) == settings_of(output) | {"output": "again.png", "job": settings_of(again)["job"]}
+    other = tmp_path / "other.png"
+    assert main(["--from", str(output), "-o", str(other), "-q", "--seed", "1", "--prompt", "at night"]) == 0
+    settings = settings_of(other)
+    assert (settings["prompt"], settings["seed"], settings["guidance"]) == ("at night", 1, 3.0)
+
+    capsys.readouterr()
+    more = ("-o", str(tmp_path / "no.png"), "-q")
+    make_lora(lora, seed=5)
+    for picture, told in ((output, "pink.safetensors is not the file"), (photos / "b.png", "nothing is noted in it")):
+        assert main(["--from", str(picture), *more]) == ExitCode.USAGE
+        assert told in " ".join(capsys.readouterr().err.split())
+    make_lora(lora)
+    assert main([str(photos / "b.png"), "--from", str(again), *more]) == ExitCode.USAGE
+    assert "b.png is not the file that it was made with" in " ".join(capsys.readouterr().err.split())
+    (photos / "a.png").rename(photos / "moved.png")
+    assert main(["--from", str(output), *more]) == ExitCode.USAGE
+    assert "which is not beside it" in capsys.readouterr().err
+
+
 def test_without_a_name_nothing_is_written_over(
     tiny: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from qwen_fetch.loading.hardware import Device, available_ram, look
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="a made-up nvidia-smi is a shell script")
 MIB = 2**20
+GIB = 2**30
 
 
 @pytest.fixture
@@ -72,3 +74,33 @@ def test_a_container_has_what_its_limit_leaves(tmp_path: Path, monkeypatch: pyte
     assert available_ram() == 1_400_000_000
     (tmp_path / "memory.max").write_text("max")
     assert available_ram() == 10**11
+
+
+@pytest.mark.parametrize(
+    ("version", "devices", "told"),
+    [
+        ("2.13.0+rocm7.1", ("cuda:0",), "cuda:0 (AMD) with 15.0 GiB free"),
+        ("2.13.0+cu130", (), "build for ROCm uses it"),
+    ],
+)
+def test_an_amd_gpu_is_used_or_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, devices: tuple[str, ...], told: str
+) -> None:
+    for card, total in (("card0", GIB // 2), ("card1", 16 * GIB)):  # the first one is part of the CPU
+        folder = tmp_path / card / "device"
+        folder.mkdir(parents=True)
+        (folder / "mem_info_vram_total").write_text(f"{total}\n")
+        (folder / "mem_info_vram_used").write_text(f"{GIB}\n")
+    monkeypatch.setattr(hardware, "_DRM", tmp_path)
+    monkeypatch.setattr(hardware, "_nvidia", lambda: ())
+    monkeypatch.setattr(metadata, "version", lambda _name: version)
+    seen = hardware.look()
+    assert tuple(device.name for device in seen.devices) == devices
+    assert told in str(seen)
+
+
+def test_an_intel_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: True)
+    assert "an Intel GPU is there" in str(hardware.look_with_torch())

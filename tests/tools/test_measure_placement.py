@@ -21,3 +21,12 @@ def test_a_rung_is_loaded_and_makes_an_edit(tool: Tool) -> None:
     assert columns.split()[0] == "rung"
     assert row.startswith("block-stream ")
     assert row.count("GiB") == 4, ended
+
+
+def test_rates_are_measured(tool: Tool) -> None:
+    tool.extra |= {"OMP_NUM_THREADS": "1"}
+    script = [sys.executable, str(ROOT / "tools" / "measure_placement.py")]
+    ended = tool.run("--device", "cpu", "--calibrate", command=script)
+    assert ended.code == 0, ended
+    assert "copied within RAM" in ended.out
+    assert "TFLOPS" in ended.out

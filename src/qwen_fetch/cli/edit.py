@@ -18,6 +18,7 @@ from qwen_fetch.cli.block import tell
 from qwen_fetch.cli.boundary import command
 from qwen_fetch.cli.parser import Parser
 from qwen_fetch.cli.terminal import Terminal
+from qwen_fetch.loading.again import again
 from qwen_fetch.loading.editing import Made, run
 from qwen_fetch.loading.explain_load import explain_load
 from qwen_fetch.loading.jobs import (
@@ -45,7 +46,21 @@ _FREE = "edited.png"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    return command(_parser(), _run, argv)
+    words = sys.argv[1:] if argv is None else argv
+    return command(_parser(), lambda arguments: _run(_as_noted(arguments, words)), words)
+
+
+def _as_noted(arguments: argparse.Namespace, argv: Sequence[str]) -> argparse.Namespace:
+    """With `--from`: what is noted in the picture, but for what was typed."""
+    if arguments.source is None:
+        return arguments
+    before = again(arguments.source, tuple(map(Path, arguments.words)))
+    parser = _parser()
+    parser.set_defaults(**before.options)
+    arguments = parser.parse_args(argv)
+    arguments.words = list(map(str, before.images))
+    arguments.prompt = arguments.prompt or [before.prompt]
+    return arguments
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -174,6 +189,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="PNG", help="default: edited.png; of many, the folder or a name to number"
+    )
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="PICTURE", help="make this one again; what else is given differs"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace pictures that are there already")
     parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 50; 40 for 2509 and 2511)")

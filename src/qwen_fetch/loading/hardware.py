@@ -37,7 +37,9 @@ MAC_GPU_SHARE = 0.75
 _ALLOC_CONF = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 _PINNED_SHARE = {"linux": 0.8}
 _CGROUP = Path("/sys/fs/cgroup")
+_DRM = Path("/sys/class/drm")
 _GIB = 2**30
+_LARGE_ENOUGH = 4 * _GIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Hardware:
         devices: Its accelerators; none: CPU only.
         ram: Bytes of RAM available now.
         exact_pinning: Whether page-locked memory takes no more than was asked for (`EXACT_PINNING`).
+        unused: An accelerator that cannot be used, and why; in words.
         platform: As `sys.platform`.
     """
 
@@ -75,6 +78,7 @@ class Hardware:
     ram: int
     exact_pinning: bool = False
     platform: str = sys.platform
+    unused: str = ""
 
     @property
     def pinnable(self) -> int:
@@ -87,13 +91,17 @@ class Hardware:
     def __str__(self) -> str:
         """In a few words."""
         devices = [f"{device.name} ({device.model}) with {device.free / _GIB:.1f} GiB free" for device in self.devices]
-        return f"{', '.join(devices) or 'no GPU'}; {self.ram / _GIB:.1f} GiB of RAM available"
+        unused = f" ({self.unused})" if self.unused else ""
+        return f"{', '.join(devices) or 'no GPU'}{unused}; {self.ram / _GIB:.1f} GiB of RAM available"
 
 
 def look() -> Hardware:
-    """What the system says, without torch: `nvidia-smi` for the GPUs."""
+    """What the system says, without torch: `nvidia-smi` for the GPUs, or AMD's driver."""
     ram = available_ram()
-    return Hardware(_nvidia() or _mac(ram), ram, exact_pinning=_can_pin_exactly())
+    devices, unused = _nvidia() or _mac(ram), ""
+    if not devices:
+        devices, unused = _amd()
+    return Hardware(devices, ram, exact_pinning=_can_pin_exactly(), unused=unused)
 
 
 def look_with_torch() -> Hardware:
@@ -102,6 +110,7 @@ def look_with_torch() -> Hardware:
 
     ram = available_ram()
     devices: tuple[Device, ...] = ()
+    unused = ""
     if torch.cuda.is_available():
         devices = tuple(
             Device(f"cuda:{index}", torch.cuda.mem_get_info(index)[0], torch.cuda.get_device_name(index))
@@ -109,7 +118,11 @@ def look_with_torch() -> Hardware:
         )
     elif torch.backends.mps.is_available():
         devices = (Device("mps", min(torch.mps.recommended_max_memory(), ram), platform.machine()),)
-    return Hardware(devices, ram, exact_pinning=_can_pin_exactly())
+    elif torch.xpu.is_available():
+        unused = "an Intel GPU is there; placing parts on it has never been tried, so it is left alone"
+    else:
+        _, unused = _amd()
+    return Hardware(devices, ram, exact_pinning=_can_pin_exactly(), unused=unused)
 
 
 def available_ram() -> int:
@@ -159,6 +172,26 @@ def _nvidia() -> tuple[Device, ...]:
     except (OSError, subprocess.SubprocessError, ValueError):
         return ()
     return _visible(devices)
+
+
+def _amd() -> tuple[tuple[Device, ...], str]:
+    """AMD's GPUs as its Linux driver knows them, where torch is the build for them; or why they are of no use.
+
+    A small one is part of the CPU, and draws the screen.
+    """
+    free = []
+    for path in sorted(_DRM.glob("card[0-9]*/device/mem_info_vram_total")):
+        with suppress(OSError, ValueError):
+            total, used = (int(path.with_name(f"mem_info_vram_{name}").read_text()) for name in ("total", "used"))
+            free += [total - used] if total >= _LARGE_ENOUGH else []
+    if not free:
+        return (), ""
+    version = ""
+    with suppress(metadata.PackageNotFoundError):
+        version = metadata.version("torch")
+    if "+rocm" in version:
+        return tuple(Device(f"cuda:{index}", size, "AMD") for index, size in enumerate(free)), ""
+    return (), "an AMD GPU is there; torch's build for ROCm uses it: https://pytorch.org/get-started/locally/"
 
 
 def _visible(devices: list[Device]) -> tuple[Device, ...]:
