@@ -22,6 +22,7 @@ from workbench import Ended, OpenHub, Tool
 
 from qwen_fetch.localhub.faults import Fault
 from qwen_fetch.localhub.hub import LocalHub
+from tests.end_to_end import test_culprits, test_mirrors, test_outages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -270,7 +271,29 @@ class Matrix:
             "| what goes wrong | over | exit | problem | kept | twice | seconds |",
             "|---|---|---|---|---|---|---|",
         ]
-        return "\n".join([*head, *self.rows, ""])
+        return "\n".join([*head, *self.rows, "", *_others(), ""])
+
+
+def _others() -> Iterator[str]:
+    """The rows of the neighbouring tables: how they end is in their tests."""
+    yield from ("## Mirrors and ranges", "", "Each is tried with a whole repo (test_mirrors.py).", "")
+    yield from ("| how the mirror is | ends with | bytes of weights sent, at most |", "|---|---|---|")
+    for name, (_, most) in test_mirrors.WORKS.items():
+        yield f"| {name} | everything, right to the byte | {most:g} times the size |"
+    for name, (_, code, problem) in test_mirrors.ENDS.items():
+        yield f"| {name} | {problem}, exit {code} | {test_mirrors.TWICE:g} times the size |"
+    yield from (
+        "",
+        "## Outages of ten minutes",
+        "",
+        "It goes on by itself, over HTTP and over Xet (test_outages.py).",
+        "",
+    )
+    yield from ("| what is gone |", "|---|", *(f"| {name} |" for name in test_outages.EVENINGS))
+    yield from ("", "## Who is blamed", "", "By the download and by `--diagnose` alike (test_culprits.py).", "")
+    yield from ("| what is in the way | problem | exit |", "|---|---|---|")
+    for row in test_culprits.TABLE:
+        yield f"| {row.name} | {row.problem} | {test_culprits.EXIT.get(row.problem, 4)} |"
 
 
 @pytest.fixture(scope="module")
