@@ -489,7 +489,7 @@ def test_a_read_only_disk(small_disk: Path, open_hub: OpenHub, small_repo: Path)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     ended = Tool(small_disk / "home", open_hub(small_repo).endpoint).run()
     assert ended.code == 8, ended
-    assert "[not-writable]" in ended.err
+    assert "[read-only]" in ended.err
     assert "read-only" in ended.err
 
 

@@ -90,7 +90,7 @@ def test_a_cache_that_cannot_be_read_is_a_clear_error(complete: Tool, mode: str)
     finally:
         complete.blobs.chmod(0o755)
     assert ended.code == 8, ended
-    assert "[file-system]" in lines_without_traceback(ended)[0]
+    assert "[not-allowed]" in lines_without_traceback(ended)[0]
 
 
 def test_a_fault_of_the_disk_is_a_clear_error_in_every_mode(
@@ -103,7 +103,9 @@ def test_a_fault_of_the_disk_is_a_clear_error_in_every_mode(
     monkeypatch.setattr("qwen_fetch.routines.cleanup.find", fail)
     for mode in ("--status-only", "--cleanup"):
         assert main([mode, "--cache-dir", str(tmp_path)]) == 8
-        assert capsys.readouterr().err.startswith("error: /cache: input/output error. [file-system]")
+        assert capsys.readouterr().err.startswith(
+            "error: The disk cannot read or write /cache (input/output error). [disk-fault]"
+        )
 
 
 # --- cleanup

@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.mark.usefixtures("clean")
 def test_nothing_is_said_when_all_is_well(store: Store) -> None:
     assert list(check_environment("https://huggingface.co")) == []
-    assert list(check_cache(store)) == []
+    assert list(check_cache(Settings(cache_dir=store.cache_dir), store)) == []
     assert [path for path in store.repo.rglob("*") if path.is_file()] == []
     assert list(store.locks.iterdir()) == []
 
@@ -108,7 +108,7 @@ def test_where_locks_do_not_hold_each_machine_has_partials_of_its_own(
     assert locks_hold(store)
     shared = store.partial(FILE)
     monkeypatch.setattr(preflight, "locks_hold", lambda _: False)
-    (note,) = check_cache(store)
+    (note,) = check_cache(Settings(cache_dir=store.cache_dir), store)
     assert "kept apart" in note
     own = store.partial(FILE)
     assert own != shared

@@ -287,12 +287,85 @@ DISK_FULL = Kind(
     why="{detail}",
     do=("Free some space. What was left over goes with: `{cleanup}`", _GO_ON),
 )
-NOT_WRITABLE = Kind(
-    "not-writable",
+NO_ENTRIES = Kind(
+    "no-inodes",
+    ExitCode.DISK_FULL,
+    what="The disk of {path} has room for bytes, and none for another file.",
+    why="A file system holds only so many files (inodes), and this one has them all: df -i",
+    do=("Remove many small files there, or put the cache on another disk: {set_home}", _GO_ON),
+)
+QUOTA = Kind(
+    "quota",
+    ExitCode.DISK_FULL,
+    what="This user may store no more on the disk of {path}.",
+    why="The quota is used up; others may still have room: quota -s",
+    do=("Free some space: {cleanup} removes what was left over.", "Or ask whoever runs this machine for more.", _GO_ON),
+)
+READ_ONLY = Kind(
+    "read-only",
     ExitCode.FILE_SYSTEM,
-    what="Nothing can be written in {path}: {detail}.",
+    what="The disk of {path} is read-only.",
+    why="It was mounted so, is write-protected, or the system has found a fault on it and let nobody write any more.",
+    do=("Look at the system's log, and mount it for writing; or put the cache on another disk: {set_home}", _GO_ON),
+)
+NOT_ALLOWED = Kind(
+    "not-allowed",
+    ExitCode.FILE_SYSTEM,
+    what="{path} is closed to this user ({detail}).",
     why="{owner}",
     do=("Make it writable for this user: `{remedy}`", "Or use another folder: --cache-dir"),
+)
+PATH_TOO_LONG = Kind(
+    "path-too-long",
+    ExitCode.FILE_SYSTEM,
+    what="The path {path} is too long for this system ({length} characters).",
+    why="A name may have 255 bytes; on Windows a whole path 259 characters, unless long paths are switched on.",
+    do=("Use a shorter folder for the cache, near the root of its drive: --cache-dir",),
+)
+TOO_MANY_OPEN = Kind(
+    "too-many-open-files",
+    ExitCode.FILE_SYSTEM,
+    what="No more files can be opened for {path} ({detail}).",
+    why="This process may have {limit} open at a time, and all of the system together has a bound, too.",
+    do=("Raise the limit: ulimit -n 1024", "Or use fewer connections: --max-workers 2", _GO_ON),
+)
+DISK_FAULT = Kind(
+    "disk-fault",
+    ExitCode.FILE_SYSTEM,
+    what="The disk cannot read or write {path} ({detail}).",
+    why="A fault of the disk, its cable, or its file system.",
+    do=(
+        "Save what is dear to you on it, then look at the system's log and check the disk (smartctl, fsck, chkdsk).",
+        "Put the cache on another disk meanwhile: {set_home}",
+    ),
+)
+DISK_GONE = Kind(
+    "disk-gone",
+    ExitCode.FILE_SYSTEM,
+    what="The disk of {path} is gone ({detail}).",
+    why="It was unplugged, went to sleep, or the share's server no longer answers.",
+    do=("Plug it in or mount it again.", _GO_ON),
+)
+FILE_HELD = Kind(
+    "file-held",
+    ExitCode.FILE_SYSTEM,
+    what="{path} is held by {holder}, and cannot be changed.",
+    why="A virus scanner, an indexer, a backup or a program that has loaded it keeps it open; a minute was waited.",
+    do=("Close that program, or have the scanner leave the cache folder alone.", _GO_ON),
+)
+TWO_DISKS = Kind(
+    "two-disks",
+    ExitCode.FILE_SYSTEM,
+    what="{path} lies on another disk than the rest of the cache.",
+    why="A folder inside the cache is a mount of its own; a finished file gets its name in one step, on one disk only.",
+    do=("Mount the whole cache instead of a folder in it, or choose another with --cache-dir.", _GO_ON),
+)
+TAKEN_FOR_VIRUS = Kind(
+    "taken-for-a-virus",
+    ExitCode.FILE_SYSTEM,
+    what="The virus scanner does not let {path} be opened.",
+    why="Weights look like anything now and then; the bytes are compared with the Hub's digest all the same.",
+    do=("Have the scanner leave the cache folder alone.", _GO_ON),
 )
 FILE_TOO_LARGE = Kind(
     "file-too-large",
@@ -312,8 +385,8 @@ FILE_SYSTEM = Kind(
     "file-system",
     ExitCode.FILE_SYSTEM,
     what="{path}: {detail}.",
-    why="The file system refused it: a permission, a read-only disk, or a fault of the disk.",
-    do=("Make the folder writable for this user, or choose another with --cache-dir.",),
+    why="The file system refused it.",
+    do=("Look at that path and at the system's log; or choose another folder with --cache-dir.",),
 )
 BUSY = Kind(
     "busy",

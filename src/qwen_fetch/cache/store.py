@@ -26,7 +26,7 @@ from qwen_fetch.base.shell import is_switched_on
 from qwen_fetch.cache import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from qwen_fetch.base.files import RepoFile
@@ -90,6 +90,7 @@ class Store:
         self.own = self.repo / ".qwen-fetch"  # Hub clients neither count nor check what lies there
         self.locks = cache_dir / ".locks" / name
         self.share_partials = True
+        self.on_wait: Callable[[str], None] = lambda _: None  # told whom a finished file waits for
 
     @classmethod
     def open(cls, cache_dir: Path, repo_id: str) -> Self:
@@ -242,7 +243,7 @@ class Store:
         target = blob if self.symlinks_work else pointer
         if target == blob and not pointer.is_symlink():
             self.unlink_wrong_pointer(commit, file, whatever=True)
-        disk.give_name(verified or self.partial(file), target)
+        disk.give_name(verified or self.partial(file), target, self.on_wait)
         if target == blob:
             with suppress(OSError):  # there is one
                 disk.point(pointer, blob)

@@ -5,7 +5,6 @@ Exceptions come wrapped in others, often several deep, so the whole chain of cau
 
 from __future__ import annotations
 
-import errno
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from qwen_fetch.base import catalogue
 from qwen_fetch.base.door import OutputError, one_line
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.diagnosis.culprit import culprit
+from qwen_fetch.diagnosis.local import local_problem
 from qwen_fetch.transport.source import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["problem_of"]
 
 _KEPT = "Everything received so far."
-_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def problem_of(error: BaseException, settings: Settings, *, path: str = "", tries: int = 0) -> Problem:
@@ -49,7 +48,7 @@ def problem_of(error: BaseException, settings: Settings, *, path: str = "", trie
             return culprit(Failure(FailureKind.STALLED, "no answer in time"), settings)
     for cause in _chain(error):
         if isinstance(cause, OSError) and cause.errno is not None:
-            return _of_os_error(cause, settings, path)
+            return local_problem(cause, settings, path, kept=_KEPT)
     detail = f"{type(error).__name__}: {_one_line(error)}"
     return Problem(catalogue.UNEXPECTED, kept=_KEPT, detail=detail)
 
@@ -60,17 +59,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _of_os_error(error: OSError, settings: Settings, path: str) -> Problem:
-    place = str(error.filename or path or "the cache")
-    detail = (error.strerror or _one_line(error)).lower()
-    if error.errno in _FULL:
-        cleanup = settings.command("--cleanup")
-        return Problem(
-            catalogue.DISK_FULL, kept=_KEPT, path=place, detail=f"The system says: {detail}.", cleanup=cleanup
-        )
-    return Problem(catalogue.FILE_SYSTEM, kept=_KEPT, path=place, detail=detail)
 
 
 def _one_line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
-from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Started
+from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Started, Waiting
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.disk import file_size
@@ -85,6 +85,7 @@ class Download:
     ) -> None:
         self.settings = settings
         self.store = Store.open(settings.hub_cache, settings.repo_id)
+        self.store.on_wait = lambda what: emit(Waiting(what))
         self._tell = emit
         self._memory = Memory(self.store)
         self._tick = tick
@@ -165,7 +166,7 @@ class Download:
         if before not in {None, listed.commit}:
             self._emit(Note(f"{self.settings.revision} has moved from {str(before)[:8]} to {listed.commit[:8]}"))
         if not plan.complete:
-            for note in check_cache(self.store):
+            for note in check_cache(self.settings, self.store):
                 self._emit(Note(note))
             for note in check_room(self.settings, self.store, plan):
                 self._emit(Note(note))

@@ -5,7 +5,6 @@ Nothing is said when all is well.
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 from contextlib import suppress
@@ -20,6 +19,7 @@ from qwen_fetch.base.shell import offline_switch, set_variable, unset_variable
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache import disk
 from qwen_fetch.cache.locks import locks_hold
+from qwen_fetch.diagnosis.local import local_problem
 from qwen_fetch.transfer.plan import Action
 from qwen_fetch.transport.environment import environment
 from qwen_fetch.transport.proxy import proxy_for
@@ -61,11 +61,11 @@ def check_environment(endpoint: str) -> Iterator[str]:
                 yield f"{name} {version(name)} is older than {wanted}, the oldest tried: pip install -U {name}"
 
 
-def check_cache(store: Store) -> Iterator[str]:
+def check_cache(settings: Settings, store: Store) -> Iterator[str]:
     """Whether the cache can be written, and what its file system does not do.
 
     Raises:
-        Problem: (not-writable) nothing can be stored there.
+        Problem: Nothing can be stored there.
     """
     try:
         disk.make_folder(store.blobs, store.cache_dir)
@@ -74,7 +74,7 @@ def check_cache(store: Store) -> Iterator[str]:
             probe.write_bytes(b"probe")
             disk.give_name(probe, probe.with_name("renamed"))
     except OSError as error:
-        raise _not_writable(error, store.cache_dir) from error
+        raise local_problem(error, settings, str(store.repo), kept="Nothing was changed.") from error
     if not store.symlinks_work:
         yield "symlinks do not work here, so files are stored in the snapshot folder itself"
     if not locks_hold(store):
@@ -143,20 +143,6 @@ def _takes_over(store: Store, source: Material) -> bool:
     except OSError:
         return False
     return near and (store.hard_links_work if source.whole else store.clones_work)
-
-
-def _not_writable(error: OSError, folder: Path) -> Problem:
-    place = Path(error.filename or folder)
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    owner, remedy = "The file system refuses it.", ""
-    if error.errno == errno.EROFS:
-        owner = "It is mounted read-only."
-    elif error.errno in {errno.EACCES, errno.EPERM} and (users := disk.foreign_owner(place)):
-        owner = f"It belongs to user {users[0]}, and this is user {users[1]}: an earlier run with sudo?"
-        remedy = f'sudo chown -R "$USER" {place}'
-    detail = (error.strerror or str(error)).lower()
-    return Problem(catalogue.NOT_WRITABLE, path=place, detail=detail, owner=owner, remedy=remedy)
 
 
 def _largest(store: Store) -> str:

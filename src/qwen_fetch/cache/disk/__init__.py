@@ -25,12 +25,14 @@ from qwen_fetch.cache.disk.regular import (
     read_small,
 )
 from qwen_fetch.cache.disk.storage import Identity, first_hole, flush, identity, is_same_file
-from qwen_fetch.cache.disk.system import foreign_owner, is_running, lock_holder
+from qwen_fetch.cache.disk.system import foreign_owner, holders, is_running, lock_holder, open_file_limit
 from qwen_fetch.cache.disk.volume import (
+    LONGEST_ON_WINDOWS,
     clones_work,
     file_size_limit,
     file_system,
     free_bytes,
+    free_entries,
     hard_links_work,
     is_one_volume,
     symlinks_work,
@@ -38,6 +40,7 @@ from qwen_fetch.cache.disk.volume import (
 
 __all__ = [
     "CAN_REMOVE_OPEN",
+    "LONGEST_ON_WINDOWS",
     "Identity",
     "check_file",
     "check_folder",
@@ -50,8 +53,10 @@ __all__ = [
     "flush",
     "foreign_owner",
     "free_bytes",
+    "free_entries",
     "give_name",
     "hard_links_work",
+    "holders",
     "identity",
     "is_foreign_link",
     "is_junction",
@@ -62,6 +67,7 @@ __all__ = [
     "leads_to",
     "lock_holder",
     "make_folder",
+    "open_file_limit",
     "open_growing",
     "point",
     "read_small",

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qwen_fetch.cache.disk.regular import make_folder
+from qwen_fetch.cache.disk.system import holders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +33,27 @@ CAN_REMOVE_OPEN = os.name != "nt"
 
 _HELD = {5, 32, 33}  # Windows: access denied, sharing violation, lock violation
 _PAUSES = (*(0.05,) * 20, *(0.5,) * 118)  # seconds: a minute in all
+_SAID = 22  # after so many: two seconds
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copied when either is written to
 
 
-def give_name(source: Path, target: Path) -> None:
+def give_name(source: Path, target: Path, on_wait: Callable[[str], None] = lambda _: None) -> None:
     """Rename a file on one file system, in one step; what stood at `target` is replaced.
+
+    Args:
+        source: The file.
+        target: Its new name.
+        on_wait: Told, in words, whom it waits for, should that take more than a moment.
 
     Raises:
         OSError: The file system refuses; the file is still where it was.
     """
-    _patiently(lambda: source.replace(target))
+
+    def say() -> None:
+        who = holders(source) or holders(target) or "another program (a virus scanner?)"
+        on_wait(f"{source.name} is held by {who}: waiting for it, a minute at most")
+
+    _patiently(lambda: source.replace(target), say)
 
 
 def remove(path: Path, *, missing_ok: bool = False) -> None:
@@ -53,14 +65,16 @@ def remove(path: Path, *, missing_ok: bool = False) -> None:
     _patiently(lambda: path.unlink(missing_ok=missing_ok))
 
 
-def _patiently(act: Callable[[], object]) -> None:
+def _patiently(act: Callable[[], object], say: Callable[[], None] = lambda: None) -> None:
     """Do what Windows refuses while a virus scanner or an indexer looks at a fresh file; a minute long at most."""
-    for pause in _PAUSES:
+    for number, pause in enumerate(_PAUSES):
         try:
             act()
         except PermissionError as error:
             if getattr(error, "winerror", None) not in _HELD:
                 raise
+            if number == _SAID:
+                say()
             time.sleep(pause)
         else:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,14 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = [
+    "LONGEST_ON_WINDOWS",
     "clones_work",
     "file_size_limit",
     "file_system",
     "free_bytes",
+    "free_entries",
     "hard_links_work",
     "is_one_volume",
     "symlinks_work",
 ]
+
+LONGEST_ON_WINDOWS = 260
+"""Characters of a path, with the drive and an end mark, where long paths are not switched on."""
 
 _FAT_LIMIT = (4 << 30) - 1
 _FAT = {"vfat", "msdos", "fat", "fat32"}  # as Linux, macOS and Windows call it
@@ -36,6 +42,15 @@ _OCTAL = re.compile(r"\\([0-7]{3})")  # a blank in the name of a folder, in /pro
 def free_bytes(folder: Path) -> int:
     """Free space on the file system that holds, or will hold, `folder`."""
     return shutil.disk_usage(_standing(folder)).free
+
+
+def free_entries(folder: Path) -> int | None:
+    """How many more files (inodes) this user may make there; None where the file system has no such bound."""
+    if sys.platform != "win32":
+        with suppress(OSError):
+            told = os.statvfs(_standing(folder))
+            return told.f_favail if told.f_files else None
+    return None
 
 
 def file_size_limit(folder: Path, size: int) -> str:
