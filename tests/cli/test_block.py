@@ -146,5 +146,7 @@ def test_without_a_console_nothing_is_told_and_nothing_fails() -> None:
 
 
 def test_a_command_that_nobody_knows_leaves_the_sentence() -> None:
-    problem = Problem(catalogue.NOT_WRITABLE, path="/x", detail="refused", owner="It is so.", remedy="")
-    assert problem.steps[0] == ("Make it writable for this user.", "")
+    problem = Problem(
+        catalogue.NOT_ALLOWED, path="/x", detail="refused", owner="It is so.", advice="Make it writable", remedy=""
+    )
+    assert problem.steps[0] == ("Make it writable.", "")

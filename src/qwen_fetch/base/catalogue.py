@@ -292,28 +292,32 @@ NO_ENTRIES = Kind(
     ExitCode.DISK_FULL,
     what="The disk of {path} has room for bytes, and none for another file.",
     why="A file system holds only so many files (inodes), and this one has them all: df -i",
-    do=("Remove many small files there, or put the cache on another disk: {set_home}", _GO_ON),
+    do=("Remove many small files there, or put the cache on another disk: `{set_home}`", _GO_ON),
 )
 QUOTA = Kind(
     "quota",
     ExitCode.DISK_FULL,
     what="This user may store no more on the disk of {path}.",
     why="The quota is used up; others may still have room: quota -s",
-    do=("Free some space: {cleanup} removes what was left over.", "Or ask whoever runs this machine for more.", _GO_ON),
+    do=(
+        "Free some space. What was left over goes with: `{cleanup}`",
+        "Or ask whoever runs this machine for more.",
+        _GO_ON,
+    ),
 )
 READ_ONLY = Kind(
     "read-only",
     ExitCode.FILE_SYSTEM,
     what="The disk of {path} is read-only.",
     why="It was mounted so, is write-protected, or the system has found a fault on it and let nobody write any more.",
-    do=("Look at the system's log, and mount it for writing; or put the cache on another disk: {set_home}", _GO_ON),
+    do=("Look at the system's log, and mount it for writing; or put the cache on another disk: `{set_home}`", _GO_ON),
 )
 NOT_ALLOWED = Kind(
     "not-allowed",
     ExitCode.FILE_SYSTEM,
     what="{path} is closed to this user ({detail}).",
     why="{owner}",
-    do=("Make it writable for this user: `{remedy}`", "Or use another folder: --cache-dir"),
+    do=("{advice}: `{remedy}`", "Or use another folder: --cache-dir"),
 )
 PATH_TOO_LONG = Kind(
     "path-too-long",
@@ -327,7 +331,7 @@ TOO_MANY_OPEN = Kind(
     ExitCode.FILE_SYSTEM,
     what="No more files can be opened for {path} ({detail}).",
     why="This process may have {limit} open at a time, and all of the system together has a bound, too.",
-    do=("Raise the limit: ulimit -n 1024", "Or use fewer connections: --max-workers 2", _GO_ON),
+    do=("Raise the limit: `ulimit -n 1024`", "Or use fewer connections: --max-workers 2", _GO_ON),
 )
 DISK_FAULT = Kind(
     "disk-fault",
@@ -336,7 +340,7 @@ DISK_FAULT = Kind(
     why="A fault of the disk, its cable, or its file system.",
     do=(
         "Save what is dear to you on it, then look at the system's log and check the disk (smartctl, fsck, chkdsk).",
-        "Put the cache on another disk meanwhile: {set_home}",
+        "Put the cache on another disk meanwhile: `{set_home}`",
     ),
 )
 DISK_GONE = Kind(

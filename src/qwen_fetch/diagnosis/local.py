@@ -69,7 +69,7 @@ def local_problem(error: OSError, settings: Settings, path: str = "", *, kept: s
     """
     place = Path(str(error.filename or path or settings.hub_cache))
     kind = _kind(error, place)
-    owner, remedy = _rights(place) if kind is catalogue.NOT_ALLOWED else ("", "")
+    owner, advice, remedy = _rights(place) if kind is catalogue.NOT_ALLOWED else ("", "", "")
     detail = (error.strerror or one_line(str(error)) or "no further detail").lower()
     home = "D:\\huggingface" if os.name == "nt" else "/path/on/another/disk"
     return Problem(
@@ -79,6 +79,7 @@ def local_problem(error: OSError, settings: Settings, path: str = "", *, kept: s
         detail=f"The system says: {detail}." if kind in {catalogue.DISK_FULL, catalogue.FILE_TOO_LARGE} else detail,
         cleanup=settings.command("--cleanup"),
         owner=owner,
+        advice=advice,
         remedy=remedy,
         length=len(str(place)),
         holder=disk.holders(place) or "another program",
@@ -99,20 +100,20 @@ def _kind(error: OSError, place: Path) -> Kind:
     return kind
 
 
-def _rights(place: Path) -> tuple[str, str]:
-    """Whose it is, and what can be done about that: never more than what an accident made ours to mend."""
+def _rights(place: Path) -> tuple[str, str, str]:
+    """Why not, what to do, and the command for that: it never takes more than what an accident made root's."""
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
     if os.name == "nt":
-        guard = "or Windows Security guards the folder (Ransomware protection, controlled folder access)."
-        return f"This user has no right to it, {guard}", "Allow this program there, or give this user the right to it."
+        guard = "Windows Security guards the folder (Ransomware protection, controlled folder access)"
+        return f"This user has no right to it, or {guard}.", "Allow this program there, or give this user the right", ""
     users = disk.foreign_owner(place)
+    name = quoted(str(place))
     if users is None:
-        return "Its mode forbids it, or something guards it (SELinux, a container).", f"Look at it: ls -ldZ {place}"
+        return "Its mode forbids it, or something guards it (SELinux, a container).", "Look at it", f"ls -ldZ {name}"
     owner, us = users
+    why = f"It belongs to {owner}, and this is {us}"
     if owner == "root":
-        why = f"It belongs to root, and this is {us}: an earlier run with sudo?"
-        command = f'sudo find {quoted(str(place))} -user root -exec chown "$USER" {{}} +'
-        return why, f"Take back what is root's, and nothing else: {command}"
-    shared = f"chmod -R g+rwX {quoted(str(place))}"
-    return f"It belongs to {owner}, and this is {us}.", f"If you share it, ask {owner} to let the group write: {shared}"
+        command = f'sudo find {name} -user root -exec chown "$USER" {{}} +'
+        return f"{why}: an earlier run with sudo?", "Take back what is root's, and nothing else", command
+    return f"{why}.", f"If you share it, ask {owner} to let the group write", f"chmod -R g+rwX {name}"
