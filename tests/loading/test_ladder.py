@@ -19,6 +19,7 @@ STREAMS = {Strategy.BLOCK_STREAM, Strategy.BLOCK_STREAM_LOW_RAM, Strategy.TEXT_E
 
 TABLE = [
     # GPUs, GB each, GB of RAM -> rung
+    (1, 8, 16, "leaf-stream"),
     (1, 8, 32, "leaf-stream"),
     (1, 8, 128, "block-stream"),
     (1, 16, 32, "leaf-stream"),
@@ -30,6 +31,7 @@ TABLE = [
     (1, 48, 64, "text-encoder-stream"),
     (1, 48, 128, "text-encoder-stream"),
     (1, 80, 32, "resident"),
+    (1, 80, 256, "resident"),
     (2, 16, 128, "block-stream"),
     (2, 24, 32, "several-gpus"),
     (2, 48, 64, "several-gpus"),

@@ -95,6 +95,7 @@ class _Session:
         self._request, self._planned, self._edits, self._on_made = request, planned, edits, on_made
         self._fell = False
         self._loaded: Loaded | None = None
+        self._bar: Any = None
 
     def run(self) -> int:
         from tqdm import tqdm  # noqa: PLC0415 - heavy
@@ -104,13 +105,16 @@ class _Session:
         total = sum(edit.steps or 0 for edit in self._edits)
         try:
             with tqdm(desc="Editing", total=total, unit="step", disable=not self._request.progress) as bar:
+                self._bar = bar
                 for number, edit in enumerate(self._edits, 1):
                     if len(self._edits) > 1:
                         bar.set_description(f"Picture {number} of {len(self._edits)}")
                     made = self._make(edit, bar)
                     failed += made.problem is not None
                     done += made.problem is None
+                    bar.clear()
                     self._on_made(made)
+                    bar.refresh()
         finally:
             if len(self._edits) > 1 and done < len(self._edits):
                 self._request.say(f"{done} of {len(self._edits)} pictures were made; the same command makes the rest.")
@@ -122,7 +126,15 @@ class _Session:
         self._loaded = load(self._request, after=after)
         self._loaded.pipeline.set_progress_bar_config(disable=True)
         encode_once(self._loaded.pipeline)
-        decode_in_any_case(self._loaded.pipeline, self._request.say)
+        decode_in_any_case(self._loaded.pipeline, self._say)
+
+    def _say(self, text: str) -> None:
+        """Tell the user, on a line of its own above the bar."""
+        if self._bar is not None:
+            self._bar.clear()
+        self._request.say(text)
+        if self._bar is not None:
+            self._bar.refresh()
 
     def _make(self, edit: Edit, bar: Any) -> Made:
         job = _job(edit, self._planned, self._request)
@@ -137,15 +149,15 @@ class _Session:
             bar.update(before + (edit.steps or 0) - bar.n)
             return Made(edit, edit.output, _problem_of(error))
         if output != edit.output:
-            self._request.say(f"{edit.output} could not be written any more: the picture is in {output}.")
-        self._request.say(f"{edit.steps} steps in {time_text(time.monotonic() - began)}, seed {edit.seed}.")
+            self._say(f"{edit.output} could not be written any more: the picture is in {output}.")
+        self._say(f"{edit.steps} steps in {time_text(time.monotonic() - began)}, seed {edit.seed}.")
         return Made(edit, output)
 
     def _infer(self, edit: Edit, bar: Any) -> Any:
         pictures = [read_picture(path) for path in edit.images]
         for path, one in zip(edit.images, pictures, strict=True):
             for note in one.notes:
-                self._request.say(f"{path}: {note}.")
+                self._say(f"{path}: {note}.")
         images = [one.image for one in pictures]
         call: dict[str, Any] = {
             "prompt": edit.prompt,
@@ -181,7 +193,7 @@ class _Session:
             release()
             bar.update(before - bar.n)
             strategy = placement.strategy
-            self._request.say(f"The memory did not suffice for this edit with {strategy}: the next rung is tried.")
+            self._say(f"The memory did not suffice for this edit with {strategy}: the next rung is tried.")
             try:
                 self._load(after=placement.strategy)
             except Problem as none:

@@ -136,9 +136,11 @@ def _leaf_stream(case: Case) -> Placement:
         denoise=BLOCKS_IN_FLIGHT * transformer.largest_leaf + transformer.rest,
     )
     held = case.staging(text)
-    reason = "little RAM: everything streams leaf by leaf from the mapped files"
+    reason = "everything streams leaf by leaf from the mapped files"
     if case.hardware.ram - PROCESS - held < transformer.bytes:
         reason += f"; RAM cannot keep them all, so each pass reads {gib(transformer.bytes)} from the disk"
+    else:
+        reason += ", which RAM keeps: no time goes into page-locking"
     return case.placement(
         Strategy.LEAF_STREAM,
         reason,

@@ -38,7 +38,7 @@ def machines() -> Iterator[tuple[str, Hardware]]:
     """The machines of the table, with their names."""
     for gpus in (1, 2, 4):
         for vram in (8, 12, 16, 24, 32, 48, 80):
-            for ram in (32, 64, 128):
+            for ram in (16, 32, 64, 128, 256) if gpus == 1 else (32, 64, 128):
                 yield f"{gpus} x {vram} GB, {ram} GB RAM", machine(gpus, vram, ram)
     for ram in (32, 64, 96, 128):
         free = int(ram * _GIB * _FREE_RAM)
