@@ -133,6 +133,30 @@ def test_a_partial_is_cut_at_its_first_hole(path: Path, tmp_path: Path) -> None:
     partial.close()
 
 
+@pytest.mark.parametrize(
+    ("zeros", "kept"),
+    [
+        pytest.param(4096, 3000, id="a block that never reached the disk"),
+        pytest.param(100_000, 3000, id="many"),
+        pytest.param(1000, 4000, id="too few for a block of the disk"),
+    ],
+)
+def test_what_a_power_cut_left_as_zeros_is_cut_off(path: Path, zeros: int, kept: int) -> None:
+    data = b"\x01" * 200_000
+    partial = Partial(begun(path, data[:3000] + bytes(zeros)), file_of(data))
+    assert partial.committed == path.stat().st_size == kept
+    partial.close()
+
+
+def test_zeros_that_belong_there_only_cost_their_own_bytes(path: Path) -> None:
+    data = b"\x01" * 3000 + bytes(50_000) + b"\x01" * 3000
+    partial = Partial(begun(path, data[:40_000]), file_of(data))
+    partial.append(data[partial.committed :])
+    partial.catch_up()
+    assert partial.is_right()
+    partial.close()
+
+
 def test_a_wrong_byte_in_a_resumed_prefix_is_seen(path: Path) -> None:
     for at in (0, 2999):
         spoilt = bytearray(DATA[:3000])
@@ -169,6 +193,7 @@ def pieces_of(data: bytes, cuts: list[int]) -> Iterator[bytes]:
         yield data[start:end]
 
 
+@settings(deadline=None)
 @given(
     data=st.binary(max_size=4000),
     resumed=st.integers(0, 4000),

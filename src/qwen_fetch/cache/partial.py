@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qwen_fetch.base.integrity import hash_file
 from qwen_fetch.cache import disk
+from qwen_fetch.cache.inspection import received
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ class Partial:
         disk.make_folder(path.parent, path.parent.parent)
         self._descriptor = disk.open_growing(path)
         there = os.fstat(self._descriptor).st_size
-        good = disk.first_hole(self._descriptor, there) if keep and there <= file.size else 0
+        good = received(path) if keep and there <= file.size else 0
         if good < there:
             os.ftruncate(self._descriptor, good)
         self._lock = threading.Lock()

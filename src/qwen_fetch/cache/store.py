@@ -244,6 +244,8 @@ class Store:
         if target == blob and not pointer.is_symlink():
             self.unlink_wrong_pointer(commit, file, whatever=True)
         disk.give_name(verified or self.partial(file), target, self.on_wait)
+        if file.is_large:  # its bytes were flushed before; a small file is fetched again in no time
+            disk.flush_folder(target.parent)
         if target == blob:
             with suppress(OSError):  # there is one
                 disk.point(pointer, blob)

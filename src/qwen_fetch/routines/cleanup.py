@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from qwen_fetch.cache.disk import CAN_REMOVE_OPEN, is_running, remove
+from qwen_fetch.cache.disk import is_running, remove
 from qwen_fetch.cache.store import Leftover, Store
 
 if TYPE_CHECKING:
@@ -116,12 +117,20 @@ def _remove(store: Store, leftover: Leftover) -> bool:
         return True
     try:
         with FileLock(lock, blocking=False):
-            if path != lock or CAN_REMOVE_OPEN:
+            if path != lock:
                 remove(path)
+                return True
+            with suppress(PermissionError):  # Windows removes nothing that is open, so it is done below
+                path.unlink()
+                return True
     except Timeout:
         return False
-    if path == lock and not CAN_REMOVE_OPEN:
-        remove(path, missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError as error:
+        if getattr(error, "winerror", None) is None:
+            raise
+        return False  # somebody has taken it in this very moment
     return True
 
 

@@ -4,7 +4,6 @@ Each function does the same everywhere, or says in its result that it cannot be 
 """
 
 from qwen_fetch.cache.disk.names import (
-    CAN_REMOVE_OPEN,
     clone,
     give_name,
     leads_somewhere,
@@ -24,7 +23,7 @@ from qwen_fetch.cache.disk.regular import (
     open_growing,
     read_small,
 )
-from qwen_fetch.cache.disk.storage import Identity, first_hole, flush, identity, is_same_file
+from qwen_fetch.cache.disk.storage import Identity, first_hole, flush, flush_folder, identity, is_same_file
 from qwen_fetch.cache.disk.system import foreign_owner, holders, is_running, lock_holder, open_file_limit
 from qwen_fetch.cache.disk.volume import (
     LONGEST_ON_WINDOWS,
@@ -39,7 +38,6 @@ from qwen_fetch.cache.disk.volume import (
 )
 
 __all__ = [
-    "CAN_REMOVE_OPEN",
     "LONGEST_ON_WINDOWS",
     "Identity",
     "check_file",
@@ -51,6 +49,7 @@ __all__ = [
     "file_system",
     "first_hole",
     "flush",
+    "flush_folder",
     "foreign_owner",
     "free_bytes",
     "free_entries",

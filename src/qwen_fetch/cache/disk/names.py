@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "CAN_REMOVE_OPEN",
     "clone",
     "give_name",
     "leads_somewhere",
@@ -27,9 +26,6 @@ __all__ = [
     "replace_text",
     "share",
 ]
-
-CAN_REMOVE_OPEN = os.name != "nt"
-"""Whether what is open can be removed."""
 
 _HELD = {5, 32, 33}  # Windows: access denied, sharing violation, lock violation
 _PAUSES = (*(0.05,) * 20, *(0.5,) * 118)  # seconds: a minute in all

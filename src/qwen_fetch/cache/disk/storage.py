@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Identity", "first_hole", "flush", "identity", "is_same_file"]
+__all__ = ["Identity", "first_hole", "flush", "flush_folder", "identity", "is_same_file"]
 
 
 class Identity(NamedTuple):
@@ -75,12 +76,29 @@ def is_same_file(path: Path, descriptor: int, size: int) -> bool:
 
 
 def flush(descriptor: int) -> None:
-    """Have the disk store what was written for good.
+    """Have the disk store what was written, and how much of it there is, for good.
 
     Raises:
         OSError: The disk is full or fails.
     """
+    if sys.platform == "darwin":
+        import fcntl  # noqa: PLC0415 - not on Windows
+
+        with suppress(OSError):  # a share, or a disk that does not know the request
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # there, fsync only reaches the disk's own memory
+            return
     os.fsync(descriptor)
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the disk store for good which names a folder holds, where the system can be asked for that."""
+    if sys.platform != "win32":  # NTFS writes names down before it goes on
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                flush(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def first_hole(descriptor: int, size: int) -> int:
