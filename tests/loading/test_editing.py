@@ -351,6 +351,7 @@ def test_a_disk_that_fills_up_meanwhile_loses_no_picture(
 WRONG: list[tuple[list[str], int, str]] = [
     # what is typed after `a.png "make it pink"`; exit code; what is told
     (["--jobs", "jobs.jsonl"], ExitCode.USAGE, "jobs.jsonl, line 2: 'imgae' is none of"),
+    (["--jobs", "prompt.txt", "--each"], ExitCode.USAGE, "holds no jobs"),
     (["--jobs", "none.jsonl"], ExitCode.USAGE, "cannot be read"),
     (["--variations", "0"], ExitCode.USAGE, "--variations wants 1 or more"),
     (["-o", "out.jpg"], ExitCode.USAGE, "must end with .png"),
@@ -366,7 +367,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["--lightning"], ExitCode.CANNOT_LOAD, "qwen-fetch --with-lightning"),
     (["--lightning", "--guidance", "3"], ExitCode.USAGE, "without guidance"),
     (["--lightning", "--negative", "blur"], ExitCode.USAGE, "switches off"),
-    (["--lightning", "5"], ExitCode.USAGE, "5"),
+    (["--lightning", "5"], ExitCode.USAGE, "invalid choice: 5"),
     (["--size", "20000x20000"], ExitCode.USAGE, "64 to 4096"),
     (["--size", "big"], ExitCode.USAGE, "WIDTHxHEIGHT"),
     (["--steps", "1"], ExitCode.USAGE, "divides by zero"),
@@ -415,6 +416,7 @@ def test_what_goes_wrong_is_told_before_weights_are_loaded(
         index.write_text(index.read_text().replace("QwenImageEditPipeline", class_name))
     make_lora(Path("wide.safetensors"), width=64)
     Path("text.safetensors").write_text('{"error": "not found"}' * 20)
+    Path("prompt.txt").write_text("\n")
     Path("jobs.jsonl").write_text('{"prompt": "x"}\n{"prompt": "x", "imgae": "a.png"}\n')
     before = {path: path.read_bytes() for path in tmp_path.glob("*.png") if path.is_file()}
     model = [] if "--repo-id" in words else ["--repo-id", str(tiny)]
@@ -438,3 +440,27 @@ def test_a_full_disk_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         outputs.check_output(tmp_path / "out.png", [], overwrite=False, count=3)
     assert raised.value.id == "output-unwritable"
     assert "10 MB free, and 3 pictures may take 192 MB" in raised.value.what
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["a.png", "make it pink", "--lightning"],
+        ["a.png", "--lightning", "make it pink"],
+        ["--lightning", "a.png", "make it pink"],
+        ["--lightning", "4", "a.png", "make it pink"],
+    ],
+    ids=" ".join,
+)
+def test_words_and_options_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, "--cache-dir", str(tmp_path)]) == ExitCode.CANNOT_LOAD
+    assert "[not-downloaded]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["photo.png"], ["--lightning"], ["--prompt", "make it pink"]], ids=str)
+def test_too_little_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == ExitCode.USAGE
+    assert "Name a picture and say what to do" in capsys.readouterr().err

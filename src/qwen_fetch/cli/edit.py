@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.door import say
@@ -23,6 +23,7 @@ from qwen_fetch.loading.editing import Made, run
 from qwen_fetch.loading.explain_load import explain_load
 from qwen_fetch.loading.jobs import (
     GUIDANCE,
+    NO_PICTURES,
     Edit,
     Size,
     expanded,
@@ -46,8 +47,17 @@ _FREE = "edited.png"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    words = sys.argv[1:] if argv is None else argv
+    words = _unambiguous(sys.argv[1:] if argv is None else argv)
     return command(_parser(), lambda arguments: _run(_as_noted(arguments, words)), words)
+
+
+def _unambiguous(words: Sequence[str]) -> list[str]:
+    """What follows `--lightning` is its number only if it is one: `--lightning photo.png` names a picture."""
+    following = [*words, ""][1:]
+    return [
+        "--lightning=4" if word == "--lightning" and not after.isdecimal() else word
+        for word, after in zip(words, following, strict=True)
+    ]
 
 
 def _as_noted(arguments: argparse.Namespace, argv: Sequence[str]) -> argparse.Namespace:
@@ -79,9 +89,8 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     edits = _edits(arguments)
     if arguments.explain:
-        for line in explain_load(
-            replace(request, work=work_of([settled(edit, "", request.lightning) for edit in edits]))
-        ):
+        work = work_of([settled(edit, "", request.lightning) for edit in edits])
+        for line in explain_load(replace(request, work=work)):
             say(line)
         return ExitCode.DONE
     codes = []
@@ -113,7 +122,7 @@ def _edits(arguments: argparse.Namespace) -> list[Edit]:
     pictures = tuple(file for path in paths for file in (pictures_in(path) if path.is_dir() else [path]))
     many = bool(each or arguments.jobs)
     shared = Edit(
-        pictures or (Path(),),
+        pictures or NO_PICTURES,
         " ".join(prompts),
         _output(arguments.output, many=many, explained=arguments.explain),
         arguments.steps,
@@ -157,8 +166,18 @@ def _numbered(number: int) -> Path:
     return Path(_FREE) if number == 1 else Path(_FREE).with_stem(f"edited-{number}")
 
 
+class _InAnyOrder(Parser):
+    """Pictures, what to do, and options, in any order: `photo.png --lightning 'make it pink'`."""
+
+    def parse_args(  # type: ignore[override]  # one signature for what the overloads of the base are
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        """As `ArgumentParser` does."""
+        return self.parse_intermixed_args(args, namespace)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
+    parser = _InAnyOrder(
         description=f"Edit a picture with {DEFAULT_REPO}, as downloaded, placed where it runs best on this machine.",
         words="picture... prompt",
         tool="edit",

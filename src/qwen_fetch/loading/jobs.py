@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GUIDANCE",
+    "NO_PICTURES",
     "Edit",
     "Size",
     "expanded",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 GUIDANCE = 4.0  # as the model cards say
+NO_PICTURES = (Path(),)
+"""Stands for pictures that each job names itself."""
 _STEPS = {"QwenImageEditPipeline": 50, "QwenImageEditPlusPipeline": 40}  # likewise
 _SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"}
 Size = tuple[int, int] | Literal["input"] | None
@@ -201,6 +204,8 @@ def _from_values(values: dict[str, Any], shared: Edit, number: int) -> Edit:
     images = values.pop("images", values.pop("image", None))
     if images is not None:
         values["images"] = tuple(map(Path, [images] if isinstance(images, str) else images))
+    elif shared.images == NO_PICTURES:
+        raise ValueError("it wants an image, for none is on the command line")
     if isinstance(size := values.get("size"), str):
         values["size"] = parse_size(size)
     elif size is not None:
