@@ -42,6 +42,8 @@ def test_help_shows_five_examples_as_the_user_would_type_them(
         (["-c"], "Is --resume meant?"),
         (["-x", "16"], "Is --max-workers meant?"),
         (["--local-dir", "x"], "Is --cache-dir meant?"),
+        (["--proxy", "http://x:1"], "That is said in the environment: HTTPS_PROXY or ALL_PROXY."),
+        (["--cacert=x.pem"], "That is said in the environment: SSL_CERT_FILE."),
         (["Qwen/Qwen-Image"], "A repo is named with --repo-id Qwen/Qwen-Image."),
     ],
 )

@@ -46,6 +46,13 @@ _ELSEWHERE = {
     "-j": "--max-workers",
     "-x": "--max-workers",
 }
+# What is no option here, because every program on the way reads it.
+_IN_THE_ENVIRONMENT = {
+    **dict.fromkeys(("--all-proxy", "--https-proxy", "--proxy", "--http-proxy"), "HTTPS_PROXY or ALL_PROXY"),
+    **dict.fromkeys(("--ca-certificate", "--cacert"), "SSL_CERT_FILE"),
+    "--noproxy": "NO_PROXY",
+    "--no-proxy": "NO_PROXY",
+}
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -92,6 +99,9 @@ class Parser(argparse.ArgumentParser):
             if not option.startswith("-"):
                 if _REPO.fullmatch(word) and "--repo-id" in known:
                     yield f"A repo is named with --repo-id {quoted(word)}."
+                continue
+            if variable := _IN_THE_ENVIRONMENT.get(option):
+                yield f"That is said in the environment: {variable}."
                 continue
             from difflib import get_close_matches  # noqa: PLC0415 - only for who has mistyped
 
