@@ -123,7 +123,7 @@ def test_killed_again_and_again(tool: Tool, open_hub: OpenHub, many: Path) -> No
     while (ended := tool.run(stop_after=1.5, stop_with=KILL)).code:
         assert ended.code == KILLED, ended
         kills += 1
-        assert kills < 12
+        assert kills < 40  # a busy machine is slow to start
     assert kills >= 2
     assert tool.tree_is(many)
     sent = sum(request.bytes_sent for request in hub.log.requests("resolve"))

@@ -40,7 +40,7 @@ def test_the_line_is_shared(hub: LocalHub) -> None:
     hub.line_rate, hub.connection_rate = 20e6, None
     runs = [timed(hub, [2_000_000] * 4) for _ in range(2)]
     # A busy machine may make a run slower; none may be faster than the line.
-    assert 0.4 * 0.98 < min(max(seconds) for seconds in runs) < 0.4 * 1.25
+    assert 0.4 * 0.9 < min(max(seconds) for seconds in runs) < 0.4 * 1.25
     assert min(min(seconds) for seconds in runs) > 0.4 * 0.6  # nobody got more than a fair share
 
 
