@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,10 +55,8 @@ class Lora:
 
     @property
     def sha256(self) -> str:
-        """Of the file; reads all of it."""
-        hasher = hashlib.sha256()
-        hash_file(self.path, hasher, 0, None)
-        return hasher.hexdigest()
+        """Of the file; reads all of it, once."""
+        return _sha256(self.path)
 
     def as_json(self) -> dict[str, Any]:
         """For the picture's metadata: what is needed to find it again, and to know that it is the same."""
@@ -110,6 +109,13 @@ def with_loras(weights: Weights, loras: tuple[Lora, ...]) -> Weights:
     added = tuple(tensor for lora in loras for tensor in lora.modules)
     transformer = Component(weights.transformer.name, (*weights.transformer.tensors, *added))
     return Weights(transformer, weights.text_encoder, weights.vae)
+
+
+@cache
+def _sha256(path: Path) -> str:
+    hasher = hashlib.sha256()
+    hash_file(path, hasher, 0, None)
+    return hasher.hexdigest()
 
 
 def _in_cache(source: str, settings: Settings) -> Path:
