@@ -326,6 +326,13 @@ PATH_TOO_LONG = Kind(
     why="A name may have 255 bytes; on Windows a whole path 259 characters, unless long paths are switched on.",
     do=("Use a shorter folder for the cache, near the root of its drive: --cache-dir",),
 )
+UNFIT_NAME = Kind(
+    "unfit-name",
+    ExitCode.FILE_SYSTEM,
+    what="{path} cannot be stored on this disk under its name.",
+    why="{detail}.",
+    do=("Leave it out: `{command} --exclude {pattern}`", "Or put the cache on another disk: `{set_home}`"),
+)
 TOO_MANY_OPEN = Kind(
     "too-many-open-files",
     ExitCode.FILE_SYSTEM,

@@ -19,7 +19,7 @@ from qwen_fetch.diagnosis.explain import explain
 from qwen_fetch.listing import snapshot
 from qwen_fetch.listing.hub import Hub
 from qwen_fetch.routines.patience import Patience
-from qwen_fetch.routines.preflight import check_cache, check_environment, check_room
+from qwen_fetch.routines.preflight import check_cache, check_environment, check_names, check_room
 from qwen_fetch.routines.report import make_report
 from qwen_fetch.routines.verify import compare_digests
 from qwen_fetch.transfer.adopt import adopt
@@ -168,6 +168,7 @@ class Download:
         if not plan.complete:
             for note in check_cache(self.settings, self.store):
                 self._emit(Note(note))
+            check_names(self.settings, self.store, listed.commit, [step.file for step in plan.steps])
             for note in check_room(self.settings, self.store, plan):
                 self._emit(Note(note))
         files = [step.file for step in plan.steps]

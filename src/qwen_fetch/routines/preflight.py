@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.problem import Problem
-from qwen_fetch.base.shell import offline_switch, set_variable, unset_variable
+from qwen_fetch.base.shell import offline_switch, quoted, set_variable, unset_variable
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache import disk
 from qwen_fetch.cache.locks import locks_hold
@@ -25,15 +25,17 @@ from qwen_fetch.transport.environment import environment
 from qwen_fetch.transport.proxy import proxy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from qwen_fetch.base.files import RepoFile
     from qwen_fetch.base.settings import Settings
     from qwen_fetch.cache.material import Material
     from qwen_fetch.cache.store import Store
     from qwen_fetch.transfer.plan import Plan
 
-__all__ = ["check_cache", "check_environment", "check_room"]
+__all__ = ["check_cache", "check_environment", "check_names", "check_room"]
 
+_UNCHANGED = "Nothing was changed."
 _MARGIN = 64 << 20  # for small files, trees and what else is written meanwhile
 _OLDEST = {"huggingface_hub": (2, 4)}
 
@@ -74,12 +76,41 @@ def check_cache(settings: Settings, store: Store) -> Iterator[str]:
             probe.write_bytes(b"probe")
             disk.give_name(probe, probe.with_name("renamed"))
     except OSError as error:
-        raise local_problem(error, settings, str(store.repo), kept="Nothing was changed.") from error
+        raise local_problem(error, settings, str(store.repo), kept=_UNCHANGED) from error
     if not store.symlinks_work:
         yield "symlinks do not work here, so files are stored in the snapshot folder itself"
     if not locks_hold(store):
         store.share_partials = False
         yield "locks do not hold on this file system: partial files are kept apart for each machine"
+
+
+def check_names(settings: Settings, store: Store, commit: str, files: Sequence[RepoFile]) -> None:
+    """Whether this system takes the names and paths that are to come.
+
+    Raises:
+        Problem: (unfit-name, path-too-long) It does not.
+    """
+    found = disk.unfit(
+        [file.path for file in files],
+        windows=disk.takes_windows_names_only(store.repo),
+        case=disk.case_matters(store.repo),
+        name=disk.longest_name(store.repo),
+    )
+    if found:
+        raise Problem(
+            catalogue.UNFIT_NAME,
+            kept=_UNCHANGED,
+            path=found[0],
+            detail=found[1].capitalize(),
+            command=settings.command(),
+            pattern=quoted(found[0]),
+            set_home=_another_disk(),
+        )
+    most = disk.longest_path()
+    places = (place for file in files for place in (store.pointer(commit, file), store.spare_name(file)))
+    longest = max(places, key=lambda place: len(str(place)), default=store.repo)
+    if most is not None and len(str(longest)) > most:
+        raise Problem(catalogue.PATH_TOO_LONG, kept=_UNCHANGED, path=longest, length=len(str(longest)))
 
 
 def check_room(settings: Settings, store: Store, plan: Plan) -> Iterator[str]:
@@ -94,7 +125,7 @@ def check_room(settings: Settings, store: Store, plan: Plan) -> Iterator[str]:
     coming = [step for step in plan.steps if not step.complete]
     if not coming:
         return
-    set_home = set_variable("HF_HOME", "D:\\huggingface" if os.name == "nt" else "/path/on/a/larger/disk")
+    set_home = _another_disk()
     largest = max(step.file.size for step in coming)
     if why := disk.file_size_limit(store.repo, largest):
         raise Problem(
@@ -108,7 +139,7 @@ def check_room(settings: Settings, store: Store, plan: Plan) -> Iterator[str]:
         return
     raise Problem(
         catalogue.NO_ROOM,
-        kept="Nothing was changed.",
+        kept=_UNCHANGED,
         needed=size_text(needed) + (f", {size_text(copied)} of it copied," if copied else ""),
         path=store.cache_dir,
         free=size_text(free),
@@ -117,6 +148,11 @@ def check_room(settings: Settings, store: Store, plan: Plan) -> Iterator[str]:
         cleanup=settings.command("--cleanup"),
         set_home=set_home,
     )
+
+
+def _another_disk() -> str:
+    """The command that puts the cache elsewhere."""
+    return set_variable("HF_HOME", "D:\\huggingface" if os.name == "nt" else "/path/on/a/larger/disk")
 
 
 def _bytes_to_copy(store: Store, plan: Plan) -> int:

@@ -3,6 +3,14 @@
 Each function does the same everywhere, or says in its result that it cannot be done here.
 """
 
+from qwen_fetch.cache.disk.limits import (
+    LONGEST_ON_WINDOWS,
+    case_matters,
+    longest_name,
+    longest_path,
+    takes_windows_names_only,
+    unfit,
+)
 from qwen_fetch.cache.disk.names import (
     clone,
     give_name,
@@ -26,7 +34,6 @@ from qwen_fetch.cache.disk.regular import (
 from qwen_fetch.cache.disk.storage import Identity, first_hole, flush, flush_folder, identity, is_same_file
 from qwen_fetch.cache.disk.system import foreign_owner, holders, is_running, lock_holder, open_file_limit
 from qwen_fetch.cache.disk.volume import (
-    LONGEST_ON_WINDOWS,
     clones_work,
     file_size_limit,
     file_system,
@@ -40,6 +47,7 @@ from qwen_fetch.cache.disk.volume import (
 __all__ = [
     "LONGEST_ON_WINDOWS",
     "Identity",
+    "case_matters",
     "check_file",
     "check_folder",
     "clone",
@@ -65,6 +73,8 @@ __all__ = [
     "leads_somewhere",
     "leads_to",
     "lock_holder",
+    "longest_name",
+    "longest_path",
     "make_folder",
     "open_file_limit",
     "open_growing",
@@ -74,4 +84,6 @@ __all__ = [
     "replace_text",
     "share",
     "symlinks_work",
+    "takes_windows_names_only",
+    "unfit",
 ]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = [
-    "LONGEST_ON_WINDOWS",
     "clones_work",
     "file_size_limit",
     "file_system",
@@ -29,9 +28,6 @@ __all__ = [
     "is_one_volume",
     "symlinks_work",
 ]
-
-LONGEST_ON_WINDOWS = 260
-"""Characters of a path, with the drive and an end mark, where long paths are not switched on."""
 
 _FAT_LIMIT = (4 << 30) - 1
 _FAT = {"vfat", "msdos", "fat", "fat32"}  # as Linux, macOS and Windows call it
