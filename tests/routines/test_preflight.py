@@ -96,6 +96,21 @@ def test_what_does_not_fit_is_refused_with_the_numbers(store: Store, monkeypatch
     assert list(check_room(Settings(), store, plan)) == []
 
 
+@pytest.mark.parametrize("entries", [23, 24, None])
+def test_a_disk_without_room_for_more_files_is_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch, entries: int | None
+) -> None:
+    monkeypatch.setattr(Store, "free_bytes", 10_000_000_000)
+    monkeypatch.setattr("qwen_fetch.cache.disk.free_entries", lambda _: entries)
+    plan = make_plan([FILE], {FILE.path: OnDisk()})
+    if entries == 23:
+        with pytest.raises(Problem, match="none for another file") as caught:
+            list(check_room(Settings(), store, plan))
+        assert caught.value.id == "no-inodes"
+    else:
+        assert list(check_room(Settings(), store, plan)) == []
+
+
 def test_a_file_system_for_small_files_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qwen_fetch.cache.disk.volume.file_system", lambda _: "vfat")
     with pytest.raises(Problem, match=r"cannot hold a file of 5\.0 GB"):

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_cache", "check_environment", "check_names", "check_room"]
 
+_ENTRIES = 4  # files that one of the repo makes: its bytes, its pointer, its lock, a note beside that
+_SPARE_ENTRIES = 20  # folders, listings, records
 _UNCHANGED = "Nothing was changed."
 _MARGIN = 64 << 20  # for small files, trees and what else is written meanwhile
 _OLDEST = {"huggingface_hub": (2, 4)}
@@ -120,7 +122,7 @@ def check_room(settings: Settings, store: Store, plan: Plan) -> Iterator[str]:
         What is copied, and why.
 
     Raises:
-        Problem: (no-room) it does not; (file-too-large) the file system has a limit below a file's size.
+        Problem: (no-room, no-inodes) it does not; (file-too-large) the file system has a limit below a file's size.
     """
     coming = [step for step in plan.steps if not step.complete]
     if not coming:
@@ -131,6 +133,9 @@ def check_room(settings: Settings, store: Store, plan: Plan) -> Iterator[str]:
         raise Problem(
             catalogue.FILE_TOO_LARGE, path=store.cache_dir, size=size_text(largest), detail=why, set_home=set_home
         )
+    entries = disk.free_entries(store.repo)
+    if entries is not None and entries < len(coming) * _ENTRIES + _SPARE_ENTRIES:
+        raise Problem(catalogue.NO_ENTRIES, kept=_UNCHANGED, path=store.cache_dir, set_home=set_home)
     copied = _bytes_to_copy(store, plan)
     if copied:
         yield f"{size_text(copied)} will be copied: they lie on another disk, or this one has no links"
