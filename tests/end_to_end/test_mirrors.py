@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from mirror import WEIGHTS, Manner, Mirror
+from workbench import SHARD, Tool
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from workbench import OpenHub, Tool
+    from workbench import OpenHub
 
 ONCE, TWICE = 1.05, 2.1  # times the size of the weights that may be sent
 WORKS = {
@@ -92,6 +93,20 @@ def test_a_partial_goes_on_without_ranges(tool: Tool, open_hub: OpenHub, small_r
         assert ended.code == 0, ended
         assert tool.tree_is(small_repo)
         assert mirror.sent <= weights(small_repo) * ONCE
+
+
+def test_a_damaged_cache_on_the_way_heals_for_all(open_hub: OpenHub, small_repo: Path, tmp_path: Path) -> None:
+    hub = open_hub(small_repo, xet=False)
+    with Mirror(hub.endpoint, small_repo, Manner(damaged=SHARD)) as mirror:
+        for home in ("one", "other"):
+            machine = Tool(tmp_path / home, mirror.endpoint)
+            before = mirror.sent
+            ended = machine.run()
+            assert ended.code == 0, ended
+            assert machine.tree_is(small_repo)
+            assert ("told to ask for it again" in ended.err) == (home == "one")
+            more = (small_repo / SHARD).stat().st_size * 1.1 if home == "one" else 0
+            assert mirror.sent - before <= weights(small_repo) * 1.01 + more
 
 
 @pytest.mark.parametrize(

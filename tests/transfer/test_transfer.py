@@ -46,7 +46,7 @@ class Played:
         self._aborted = threading.Event()
         self.closed = False
 
-    def window(self, file: RepoFile, start: int, end: int) -> Generator[memoryview]:
+    def window(self, file: RepoFile, start: int, end: int, *, afresh: bool = False) -> Generator[memoryview]:  # noqa: ARG002
         for piece in self._serve(file, start, end):
             if not piece:
                 self._aborted.clear()

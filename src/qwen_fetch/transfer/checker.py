@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from qwen_fetch.base import catalogue
-from qwen_fetch.base.events import FileDone, Mismatch
+from qwen_fetch.base.events import FileDone, Mismatch, Note
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.transfer.job import Job, State
 from qwen_fetch.transfer.run import Run, Stopping
@@ -87,6 +87,9 @@ class Checker:
         if partial.is_right() and self._install(job, partial):
             self._run.schedule.verified(job)
             self._run.emit(FileDone(job.file.path, job.file.size))
+            if job.mismatches:
+                told = "right at last, after every cache on the way was told to ask for it again"
+                self._run.emit(Note(f"{job.file.path}: {told}"))
             return
         job.mismatches += 1
         self._run.emit(Mismatch(job.file.path, job.file.size))

@@ -175,7 +175,7 @@ class Worker:
         self.attempt += 1
         self._source = source
         outcome = "stopped"
-        pieces = source.window(job.file, window.position, window.end)
+        pieces = source.window(job.file, window.position, window.end, afresh=job.mismatches > 0)
         try:
             for piece in pieces:
                 if not first_byte:

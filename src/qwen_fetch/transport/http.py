@@ -121,13 +121,15 @@ class HttpSource:
         self._connection = Connection(timeout, stall_timeout)
         self._buffer = memoryview(bytearray(piece_size(limit_rate)))
 
-    def window(self, file: RepoFile, start: int, end: int) -> Generator[memoryview]:
+    def window(self, file: RepoFile, start: int, end: int, *, afresh: bool = False) -> Generator[memoryview]:
         """See `Source.window`."""
         self._connection.aborted = False
         try:
             for _ in range(_MAX_REDIRECTS):
                 url = self._addresses.of(file)
                 headers = self._addresses.endpoint.headers(url)
+                if afresh:
+                    headers["Cache-Control"] = "no-cache"  # heals it for everybody behind the same cache
                 host = urlsplit(url).netloc
                 asks_part = (file.is_large or end - start < file.size) and host not in self._addresses.without_ranges
                 if asks_part:

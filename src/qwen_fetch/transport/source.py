@@ -119,8 +119,14 @@ class Source(Protocol):
     def transport(self) -> Transport:
         """Over what."""
 
-    def window(self, file: RepoFile, start: int, end: int) -> Generator[memoryview]:
+    def window(self, file: RepoFile, start: int, end: int, *, afresh: bool = False) -> Generator[memoryview]:
         """The bytes `start` to `end` of a file, in order, in pieces that are valid until the next one.
+
+        Args:
+            file: The file.
+            start: The first byte.
+            end: The byte after the last.
+            afresh: Whether caches on the way are to ask for it again: what they gave was wrong.
 
         Raises:
             Failure: The attempt ended early; what was yielded before is good.

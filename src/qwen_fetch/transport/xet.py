@@ -94,7 +94,14 @@ class XetSource:
         self._store = Connection(timeout, stall_timeout)
         self._chunks = Chunks(piece_size(limit_rate))
 
-    def window(self, file: RepoFile, start: int, end: int) -> Generator[memoryview]:
+    def window(
+        self,
+        file: RepoFile,
+        start: int,
+        end: int,
+        *,
+        afresh: bool = False,  # noqa: ARG002 - each address is signed anew, so no cache has the answer
+    ) -> Generator[memoryview]:
         """See `Source.window`."""
         self._service.aborted = self._store.aborted = False
         position = start
