@@ -16,7 +16,6 @@ __all__ = ["can_begin", "filled", "oddity", "received"]
 _PEEK = 512  # bytes in which every kind of page or pointer shows what it is
 _HEADER_MOST = 100_000_000  # bytes: the limit of the safetensors format
 _BLOCK = 1 << 20  # bytes read at a time
-_DISK_BLOCK = 4096  # bytes: what a disk stores or does not
 _ZEROS = bytes(1 << 16)  # weights have no run of 64 KiB zeros; what was never written has little else
 _SIGNS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file it points to"),
@@ -92,8 +91,8 @@ def received(path: Path) -> int:
     """How many bytes from the start of an unfinished file were certainly written.
 
     It is cut at its first hole (programs that write out of order, or reserve the space first, leave holes), and the
-    zeros before that are cut as well: a hole begins at a block of the disk, not at the last byte written. So is a block
-    of zeros at the end: after a power cut a file may be longer than what reached the disk. Where those zeros are the
+    zeros before that are cut as well: a hole begins at a block of the disk, not at the last byte written. So are
+    zeros at the end: after a power cut a file may be longer than what reached the disk. Where those zeros are the
     right bytes, they are fetched again.
 
     Raises:
@@ -101,10 +100,7 @@ def received(path: Path) -> int:
     """
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
-        end = first_hole(file.fileno(), size)
-        file.seek(max(0, end - _DISK_BLOCK))
-        lost = end < size or file.read(_DISK_BLOCK) == bytes(_DISK_BLOCK)
-        return _without_zeros(file, end) if lost else end
+        return _without_zeros(file, first_hole(file.fileno(), size))
 
 
 def filled(path: Path) -> int:
@@ -124,7 +120,7 @@ def filled(path: Path) -> int:
                 return _without_zeros(file, position - len(tail) + found)
             position += len(block)
             tail = block[-len(_ZEROS) + 1 :]
-        return _without_zeros(file, size) if tail.endswith(bytes(_DISK_BLOCK)) else size
+        return _without_zeros(file, size) if tail.endswith(bytes(4096)) else size
 
 
 def _without_zeros(file: BinaryIO, end: int) -> int:
