@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -165,12 +164,12 @@ def test_stopped_in_an_edit(tool: Tool, photo: Path, tmp_path: Path) -> None:
     lines = [one | {"prompt": "make it pink", "output": "a.png"}, one | {"prompt": "make it blue", "steps": 900}]
     jobs.write_text("\n".join(map(json.dumps, lines)))
     process = tool.start("--jobs", str(jobs), "-o", str(made), "--repo-id", str(folder), command=SCRIPT)
-    while not (made / "a.png").exists() and process.poll() is None:
-        time.sleep(0.05)
+    assert process.stdout is not None
+    told = process.stdout.readline()  # the first picture is finished
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED, err
-    assert out.split() == [str(made / "a.png")]
+    assert [*told.split(), *out.split()] == [str(made / "a.png")]
     assert "1 of 2 pictures were made; the same command makes the rest" in err
     assert "Traceback" not in err
     assert [path.name for path in made.iterdir()] == ["a.png"]
