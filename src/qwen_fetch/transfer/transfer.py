@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Transfer"]
 
 _TICK = 0.1
-_GRACE = 1.0  # seconds that workers get to end when the run is stopped
+_GRACE = 0.7  # seconds that workers get to end when the run is stopped, which is over within one
 
 
 class Transfer:
