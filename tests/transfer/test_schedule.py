@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -465,3 +465,52 @@ def test_a_stop_wakes_those_who_wait(bench: OpenBench) -> None:
     here.schedule.stop()
     thread.join(5)
     assert got == [None]
+
+
+def test_a_worker_too_many_gets_nothing_until_it_is_wanted_again(bench: OpenBench) -> None:
+    here = bench([100, 100, 100], [])
+    assert here.schedule.next(lambda _direct: 10, 1) is None
+    here.schedule.resize(2)
+    assert here.schedule.next(lambda _direct: 10, 1) is not None
+    here.schedule.resize(1)
+    assert here.schedule.next(lambda _direct: 10, 1) is None
+    assert not here.schedule.is_over
+    here.schedule.stop()
+    assert here.schedule.is_over
+
+
+def test_many_share_the_memory_and_spread_over_the_files(bench: OpenBench) -> None:
+    here = bench([1000, 1000], [])
+    here.schedule.resize(16)
+    windows = []
+    with suppress(Nothing):
+        while window := here.next(100):
+            windows.append(window)
+    held = [window for window in windows if not window.direct]
+    assert {window.end - window.start for window in held} == {MEMORY // 16}
+    assert len(held) == 16
+    assert [sum(window.job is job for window in held) for job in here.jobs] == [8, 8]
+
+
+def test_many_cut_the_long_window_of_a_slow_one(bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "_LEAST_LEFT", 10)
+    here = bench([100], [])
+    slow = here.next(100)
+    assert slow is not None
+    with pytest.raises(Nothing):
+        here.next(100)  # not for few: a connection is lost by it
+    here.schedule.resize(8)
+    here.deliver(slow, 20)
+    other = here.next(100)
+    assert other is not None
+    assert (slow.end, other.start) == (60, 60)
+    here.deliver(other, 100)
+    here.schedule.finished(other)
+    here.deliver(slow, 100)
+    here.schedule.finished(slow)
+    while (rest := here.next(100)) is not None:
+        here.deliver(rest, 100)
+        here.schedule.finished(rest)
+        while here.arrived:
+            here.check()
+    assert here.store.blob(here.jobs[0].file).read_bytes() == here.data["0"]

@@ -16,7 +16,7 @@ from qwen_fetch.base.integrity import Digest
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.settings import Settings, Transport
 from qwen_fetch.cache.store import Store
-from qwen_fetch.transfer import worker
+from qwen_fetch.transfer import connections, worker
 from qwen_fetch.transfer.job import Job, State
 from qwen_fetch.transfer.plan import Action, Step
 from qwen_fetch.transfer.retry import Decision
@@ -346,3 +346,34 @@ def test_a_fault_of_one_file_is_no_outage_that_others_end(tmp_path: Path, monkey
 
     Bench(tmp_path, [file_of("a", 8000), file_of("b", 5000)], {"http": serve}, max_workers=2).transfer.run()
     assert all(later - sooner >= 0.2 for sooner, later in itertools.pairwise(failed))
+
+
+def test_a_server_that_turns_more_away_is_left_with_what_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers 429 to a fifth connection and asks to wait for a minute: that pause is for nobody."""
+    for name in ("_SETTLED", "_SLICE", "_LONGEST", "_UNKNOWN", "_LONGEST_TRIP", "_WORK"):
+        monkeypatch.setattr(connections, name, 0.02)
+    monkeypatch.setattr(connections, "_ENOUGH", 1)
+    at_work: list[int] = []
+    most: list[int] = []
+
+    def serve(file: RepoFile, start: int, end: int) -> Generator[bytes]:
+        most.append(len(at_work) + 1)
+        if len(at_work) >= 4:
+            raise Failure(K.THROTTLED, "429", 60.0, status=429)
+        at_work.append(1)
+        try:
+            for at in range(start, end, 1000):
+                time.sleep(0.002)
+                yield from right(file, at, min(at + 1000, end))
+        finally:
+            at_work.pop()
+
+    files = [file_of(str(n), 200_000) for n in range(12)]
+    bench = Bench(tmp_path, files, {"http": serve})
+    bench.transfer.run()
+    assert all(bench.is_there(file) for file in files)
+    assert max(most) > 4, "it never tried more"
+    assert sum(number > 4 for number in most) <= 8
+    assert not bench.of(Retry)

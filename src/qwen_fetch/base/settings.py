@@ -55,7 +55,7 @@ class Settings:
         token: The user's token; None: what the environment or the login says.
         include: Globs over repo paths; empty means all.
         exclude: Globs over repo paths.
-        max_workers: Connections.
+        max_workers: Connections; None: 4 to begin with, and as many as help.
         transport: How weights travel.
         timeout: Seconds for a connection and for an answer about metadata.
         stall_timeout: Seconds without a byte after which a connection is given up.
@@ -75,7 +75,7 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    max_workers: int = 4
+    max_workers: int | None = None
     transport: TransportChoice = "auto"
     timeout: float = 15.0
     stall_timeout: float = 30.0
@@ -97,7 +97,10 @@ class Settings:
                 0 < self.stall_timeout <= _DAY,
                 f"--stall-timeout wants seconds, above 0 and at most a day, not {self.stall_timeout:g}",
             ),
-            (1 <= self.max_workers <= 64, f"--max-workers wants 1 to 64 connections, not {self.max_workers}"),
+            (
+                self.max_workers is None or 1 <= self.max_workers <= 64,
+                f"--max-workers wants 1 to 64 connections, not {self.max_workers}",
+            ),
             (
                 self.max_retries is None or self.max_retries >= 1,
                 f"--max-retries wants at least 1 try, not {self.max_retries}",

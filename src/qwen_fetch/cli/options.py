@@ -87,7 +87,9 @@ def make_parser() -> argparse.ArgumentParser:
     what.add_argument("--endpoint", metavar="URL", help="default: what HF_ENDPOINT says, or https://huggingface.co")
     what.add_argument("--token", help="default: what HF_TOKEN or `hf auth login` says")
     line = parser.add_argument_group("the line")
-    line.add_argument("--max-workers", type=_whole, default=4, metavar="N", help="connections (default: %(default)s)")
+    line.add_argument(
+        "--max-workers", type=_whole, metavar="N", help="exactly so many connections (default: 4, and as many as help)"
+    )
     line.add_argument(
         "--transport",
         default="auto",

@@ -13,7 +13,7 @@ from typing import TextIO, get_args
 from qwen_fetch.base.door import say
 from qwen_fetch.localhub.content import make_repo
 from qwen_fetch.localhub.faults import KINDS, Fault, Faults
-from qwen_fetch.localhub.hub import LocalHub
+from qwen_fetch.localhub.hub import LOOPBACK, LocalHub
 from qwen_fetch.localhub.kept import Packing
 
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 log_file=log_file,
                 store=options.store,
                 packing=options.packing,
+                address=options.address,
             )
         )
         say(f"HF_ENDPOINT={hub.endpoint}")
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--packing", choices=get_args(Packing), default="none", help="how the chunks in --store are packed"
     )
+    parser.add_argument("--address", default=LOOPBACK, help=argparse.SUPPRESS)  # of a namespace, for the benchmark
     parser.add_argument("--port", type=int, default=0, help="of the endpoint (default: any)")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append each request as a line of JSON")
     parser.add_argument(

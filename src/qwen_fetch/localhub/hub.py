@@ -15,7 +15,9 @@ from qwen_fetch.localhub.log import RequestLog
 from qwen_fetch.localhub.serving import Server
 from qwen_fetch.localhub.site import Site
 
-__all__ = ["LocalHub"]
+__all__ = ["LOOPBACK", "LocalHub"]
+
+LOOPBACK = "127.0.0.1"
 
 
 class LocalHub(Site):
@@ -33,6 +35,7 @@ class LocalHub(Site):
         store: A folder in which xorbs are kept as files: they cost as much space as the repo, and sending them
             costs next to nothing. None: each is put together as it is sent.
         packing: How chunks are packed in `store`.
+        address: On which it listens; another than this machine's own is for the namespaces of a benchmark.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class LocalHub(Site):
         log_file: TextIO | None = None,
         store: Path | None = None,
         packing: Packing = "none",
+        address: str = LOOPBACK,
     ) -> None:
         """Take stock of `folder` and start to serve."""
         super().__init__(
@@ -74,19 +78,19 @@ class LocalHub(Site):
         """The commit of `folder`: 40 hex digits that depend on paths and content alone."""
         self._servers: list[Server] = []
         try:
-            self._servers.append(Server(("127.0.0.1", 0), DataHandler, self))
+            self._servers.append(Server((address, 0), DataHandler, self))
             (data,) = (server.port for server in self._servers)
             # Before the first question can come. Another name and another port: clients take it for another host, as
             # the real one is, and it can be blocked alone.
-            self.data_endpoint = f"http://localhost:{data}"
+            self.data_endpoint = f"http://{'localhost' if address == LOOPBACK else address}:{data}"
             # Where the name means IPv6 first, a refused connection costs some clients seconds.
             with contextlib.suppress(OSError):
                 self._servers.append(Server(("::1", data), DataHandler, self))
-            self._servers.append(Server(("127.0.0.1", port), ApiHandler, self))
+            self._servers.append(Server((address, port), ApiHandler, self))
         except BaseException:
             self.close()
             raise
-        self.endpoint = f"http://127.0.0.1:{self._servers[-1].port}"
+        self.endpoint = f"http://{address}:{self._servers[-1].port}"
 
     def add_revision(self, branch: str, folder: Path) -> str:
         """Serve `folder` as `branch` too; return its commit."""

@@ -43,6 +43,8 @@ class Run:
         health: Which transport deserves to be the first choice.
         limit: The bound on bytes per second of all together.
         problem: What has ended the run, if anything has.
+        crowded: Told (monotonic seconds) that an attempt was turned away; returns whether there are more connections
+            than at first, so that this may be the reason.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Run:
         self.health = Health(tuple(make_source))
         self.limit = RateLimit(settings.limit_rate, wait=self.stopping.wait)
         self.problem: Problem | None = None
+        self.crowded: Callable[[float], bool] = lambda _now: False
 
     def abandon(self, problem: Problem) -> None:
         """Something that ends the whole run, whatever the other files do."""

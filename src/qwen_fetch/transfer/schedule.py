@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from qwen_fetch.cache.locks import BlobLock
 from qwen_fetch.cache.partial import Partial
+from qwen_fetch.transfer.connections import FIRST
 from qwen_fetch.transfer.job import Job, State, Window
 from qwen_fetch.transfer.plan import Action
 from qwen_fetch.transfer.windows import MIN_WINDOW, Gaps
@@ -29,6 +30,7 @@ __all__ = ["Schedule"]
 
 MEMORY = 36 << 20  # bytes of all windows that wait in memory for their turn, being fetched or done
 _MEMORY_WINDOW = 9 << 20  # so that several workers can run ahead in it
+_LEAST_LEFT = 512 << 10  # bytes of a window that its worker keeps: more than it takes in at a time
 _LOCK_PAUSE = 0.5  # seconds between two looks at a lock that somebody else holds
 
 _UNFINISHED = (State.WAITING, State.ACTIVE, State.CHECKING)
@@ -43,7 +45,7 @@ class Schedule:
         store: The repo's place in the cache.
         commit: The pinned commit.
         steps: The files to fetch.
-        workers: How many will ask for windows.
+        workers: How many ask for windows, to begin with.
         on_checking: Called with a job all of whose bytes are on disk.
     """
 
@@ -59,7 +61,8 @@ class Schedule:
         self._resting = {large: sum(job.on_disk for job in self.jobs if job.file.is_large is large) for large in _BOTH}
         self._store = store
         self._commit = commit
-        self._workers = workers
+        self.workers = workers
+        self.fewer_at = 0.0  # monotonic seconds: when they last became fewer
         self._on_checking = on_checking
         self._changed = threading.Condition()
         self._stopped = False
@@ -80,34 +83,55 @@ class Schedule:
         """Bytes of all files that are not on disk yet."""
         return self.bytes_total - self.bytes_on_disk
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody will be handed a window any more."""
+        with self._changed:
+            return self._stopped or self._is_done
+
+    @property
+    def _is_done(self) -> bool:
+        return not any(self._in[state] for state in _UNFINISHED)
+
+    def resize(self, workers: int) -> None:
+        """So many are to ask for windows from now on; the others get no more."""
+        with self._changed:
+            if workers < self.workers:
+                self.fewer_at = time.monotonic()
+            self.workers = workers
+            self._changed.notify_all()
+
     def jobs_in(self, *states: State) -> list[Job]:
         """The files in these states."""
         with self._changed:
             return [job for state in states for job in self._in[state]]
 
-    def next(self, size: Callable[[bool], int], *, small_first: bool = False) -> Window | None:
+    def next(self, size: Callable[[bool], int], number: int = 0, *, small_first: bool = False) -> Window | None:
         """The next window for a worker; waits while there is none yet.
 
         Args:
             size: How many bytes fit the worker's pace, for a window that goes to the disk as it comes
                 (True) or that waits in memory (False).
+            number: The worker's; from `workers` on they are not wanted any more.
             small_first: Whether a small file is preferred, even to going on with a large one.
 
         Returns:
-            None when there is nothing more to do.
+            None when there is nothing more to do, or not for this worker.
 
         Raises:
             OSError: A partial or a lock cannot be opened.
         """
         while True:
             with self._changed:
-                if self._stopped:
+                if self._stopped or number >= self.workers:
                     return None
                 small = self._fresh_file(size, only_small=True) if small_first else None
                 if window := small or self._active_file(size) or self._fresh_file(size) or self._run_ahead(size):
                     return window
-                if not any(self._in[state] for state in _UNFINISHED):
+                if self._is_done:
                     return None
+                if self._cut() and (window := self._run_ahead(size)):
+                    return window
                 # Also looks at the locks of others again.
                 self._changed.wait(_LOCK_PAUSE)
 
@@ -253,14 +277,34 @@ class Schedule:
             for window in {*job.flying, *job.ready.values(), job.front}
             if window and not window.direct
         )
-        job = max(shared, key=lambda job: job.gaps.left)
-        return self._assign(job, size, _MEMORY_WINDOW) if held + _MEMORY_WINDOW <= MEMORY else None
+        # Spread over the files: the fewer run ahead of one front, the less has to wait for it.
+        job = min(shared, key=lambda job: (len(job.flying) + len(job.ready), -job.gaps.left))
+        most = min(_MEMORY_WINDOW, MEMORY // self.workers)
+        return self._assign(job, size, most) if held + most <= MEMORY else None
+
+    def _cut(self) -> bool:
+        """With many connections, a slow one must not keep a long window to itself while others have nothing to do.
+
+        Returns:
+            Whether the second half of such a window is to be had.
+        """
+        active = [job for job in self._in[State.ACTIVE] if not job.whole]
+        if self.workers <= FIRST or any(job.gaps.first is not None for job in active):
+            return False
+        flying = [one for job in active for one in job.flying if one.direct and one.epoch == job.epoch]
+        longest = max(flying, key=lambda one: one.end - one.position, default=None)
+        if longest is None or longest.end - longest.position < 2 * _LEAST_LEFT:
+            return False
+        end = (longest.position + longest.end) // 2
+        longest.job.gaps.give_back(end, longest.end)
+        longest.end = end
+        return True
 
     def _assign(self, job: Job, size: Callable[[bool], int], room: int | None = None) -> Window:
         assert job.partial is not None  # noqa: S101
         direct = _is_free(job)
         # Where workers share a file, the one that writes must not be long: the others run ahead of it in memory.
-        shared = len(self._in[State.WAITING]) + len(self._in[State.ACTIVE]) < self._workers
+        shared = len(self._in[State.WAITING]) + len(self._in[State.ACTIVE]) < self.workers
         most = job.file.size if job.whole else size(direct and not shared)
         start, end = job.gaps.take(most if room is None else min(most, room))
         window = Window(job, start, start, end, direct, job.epoch)

@@ -16,11 +16,12 @@ from qwen_fetch.base.events import FileProgress, Progress, Waiting
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.cache.locks import holder
 from qwen_fetch.transfer.checker import Checker
+from qwen_fetch.transfer.connections import bounds
+from qwen_fetch.transfer.crew import Crew
 from qwen_fetch.transfer.job import Job, State
 from qwen_fetch.transfer.run import Run
 from qwen_fetch.transfer.schedule import Schedule
 from qwen_fetch.transfer.watch import Watch
-from qwen_fetch.transfer.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,11 +64,10 @@ class Transfer:
         self._store = store
         self._emit = emit
         self._arrived: SimpleQueue[Job | None] = SimpleQueue()
-        self.schedule = Schedule(store, commit, steps, settings.max_workers, self._arrived.put)
+        self.schedule = Schedule(store, commit, steps, bounds(settings)[0], self._arrived.put)
         self._run = Run(settings, store, self.schedule, make_source, emit)
         self._checker = Checker(self._run, commit, self._arrived)
-        # Small files take a round trip each and fill no line: one connection sees to them while others move weights.
-        self._workers = [Worker(self._run, small_first=not number) for number in range(settings.max_workers)]
+        self._crew = Crew(self._run)
 
     def run(self, tick: Callable[[], None] = lambda: None) -> None:
         """Fetch everything.
@@ -79,20 +79,20 @@ class Transfer:
             Problem: Not everything could be had. What was received is kept.
         """
         checker = threading.Thread(target=self._checker.run, name="checker", daemon=True)
-        threads = [checker, *(threading.Thread(target=worker.run, daemon=True) for worker in self._workers)]
-        for thread in threads:
-            thread.start()
-        watch = Watch(self._workers, self.schedule, self._store, self._settings)
+        checker.start()
+        watch = Watch(self._crew.workers, self.schedule, self._store, self._settings)
         try:
-            while busy := [thread for thread in threads[1:] if thread.is_alive()]:
+            self._crew.look(time.monotonic())
+            while busy := self._crew.threads:
                 busy[0].join(_TICK)
                 watch.look(time.monotonic())
+                self._crew.look(time.monotonic())
                 self._report()
                 tick()
                 if held_up := watch.held_up:
                     self._held_up(held_up, watch.quiet_seconds)
         finally:
-            self._stop(threads)
+            self._stop(checker)
         self._report()
         problems = [job.problem for job in self.schedule.jobs if job.problem]
         if problem := self._run.problem or next(iter(problems), None):
@@ -101,15 +101,16 @@ class Transfer:
     @property
     def bytes_received(self) -> int:
         """Bytes that came over the line in this run."""
-        return sum(worker.received for worker in self._workers)
+        return self._crew.received
 
-    def _stop(self, threads: list[threading.Thread]) -> None:
+    def _stop(self, checker: threading.Thread) -> None:
         self._run.stop()
         self._arrived.put(None)
+        threads = [checker, *self._crew.threads]
         deadline = time.monotonic() + _GRACE
         while (alive := [thread for thread in threads if thread.is_alive()]) and time.monotonic() < deadline:
             # Again and again: one may just have been about to begin an attempt.
-            for worker in self._workers:
+            for worker in self._crew.workers:
                 worker.end_attempt()
             alive[0].join(_TICK / 2)
         if not any(thread.is_alive() for thread in threads):
@@ -137,8 +138,8 @@ class Transfer:
 
     def _waiting(self, now: float) -> tuple[str, str, float | None]:
         """What everybody is waiting for, if nobody is fetching; why, and for how many seconds."""
-        resting = [worker for worker in self._workers if worker.resting_until > now]
-        if not resting or any(worker.is_fetching for worker in self._workers):
+        resting = [worker for worker in self._crew.workers if worker.resting_until > now]
+        if not resting or any(worker.is_fetching for worker in self._crew.workers):
             return "", "", None
         first = min(resting, key=lambda worker: worker.resting_until)
         left = first.resting_until - now

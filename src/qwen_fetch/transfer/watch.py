@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qwen_fetch.transfer.connections import bounds
 from qwen_fetch.transfer.job import State
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Watch:
         self._schedule = schedule
         self._store = store
         self._patience = settings.stall_timeout
-        share = (settings.limit_rate or _DRIBBLE * 1000) / settings.max_workers
+        share = (settings.limit_rate or _DRIBBLE * 1000) / bounds(settings)[0]
         self._floor = min(_DRIBBLE, share / 4) * self._patience
         self._marks: dict[Worker, tuple[int, int, float]] = {}
         self._heard: dict[Worker, tuple[int, int, float]] = {}

@@ -88,14 +88,19 @@ class Pace:
     rate: float | None = None
     latency: float = 0.0
 
-    def learn(self, count: int, seconds: float, latency: float) -> None:
-        """Take in one finished request: `count` bytes in `seconds`, of which `latency` passed before the first."""
+    def learn(self, count: int, seconds: float, latency: float, *, opened: bool = False) -> None:
+        """Take in one finished request: `count` bytes in `seconds`, of which `latency` passed before the first.
+
+        With `opened`, the latency is that of a new connection: it tells nothing of a round trip.
+        """
         if count < _TELLING or seconds <= 0:
             return
         rate = count / max(seconds - latency, 1e-4)
-        # Half old, half new: a line that changes is followed within a few windows, one odd window is not.
-        self.rate = rate if self.rate is None else (self.rate + rate) / 2
-        self.latency = (self.latency + latency) / 2 if self.latency else latency
+        # A slower one is believed at once: a fresh connection is fast until its first loss, and a window that is too
+        # long holds up those that are ahead of it. A faster one by half.
+        self.rate = rate if self.rate is None else min(rate, (self.rate + rate) / 2)
+        if not opened:
+            self.latency = (self.latency + latency) / 2 if self.latency else latency
 
     def window(self, *, direct: bool, edges: bool = False) -> int:
         """Bytes to ask for next, `MIN_WINDOW` to `MAX_WINDOW`.

@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING
 
 from qwen_fetch.base.events import Attempt, Note, Retry, Switch
 from qwen_fetch.diagnosis.translate import problem_of
-from qwen_fetch.transfer.retry import decide
+from qwen_fetch.transfer.connections import FIRST
+from qwen_fetch.transfer.retry import decide, pause
 from qwen_fetch.transfer.run import Run, Stopping
-from qwen_fetch.transfer.windows import Pace, tapered
+from qwen_fetch.transfer.windows import MIN_WINDOW, Pace, tapered
 from qwen_fetch.transport.look import LOOK_PERIOD, is_reachable
 from qwen_fetch.transport.source import AWAY, Failure, FailureKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qwen_fetch.base.settings import Transport
     from qwen_fetch.transfer.job import Job, Window
     from qwen_fetch.transport.source import Source
 
 __all__ = ["Worker"]
+
+_TO_LEAVE = 1.5  # seconds
+_TOO_MANY = {429, 503}  # what servers answer to one connection more than they like
 
 
 class _Tally:
@@ -69,12 +75,13 @@ class Worker:
 
     Args:
         run: What it shares with the others.
-        small_first: Whether it takes small files before large ones.
+        number: Its own, from 0: those from `Schedule.workers` on are not wanted. Small files take a round trip each and
+            fill no line: 0 sees to them while the others move weights.
     """
 
-    def __init__(self, run: Run, *, small_first: bool = False) -> None:
+    def __init__(self, run: Run, number: int) -> None:
         self._run = run
-        self._small_first = small_first
+        self._number = number
         self._sources: dict[Transport, Source] = {}
         self._paces: dict[Transport, Pace] = {name: Pace() for name in run.make_source}
         self._source: Source | None = None  # the one an attempt is running on
@@ -88,6 +95,21 @@ class Worker:
     def is_fetching(self) -> bool:
         """Whether it is waiting for its connection, and for nothing else."""
         return self._source is not None
+
+    @property
+    def is_surplus(self) -> bool:
+        """Whether there are enough without it."""
+        return self._number >= self._run.schedule.workers
+
+    @property
+    def _must_leave(self) -> bool:
+        """Whether it is surplus and had the time to end its window: to break off takes with it what is on its way."""
+        return self.is_surplus and time.monotonic() - self._run.schedule.fewer_at > _TO_LEAVE
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds from a question to the first byte of its answer; 0: not known yet."""
+        return min((pace.latency for pace in self._paces.values() if pace.latency), default=0.0)
 
     def end_attempt(self) -> None:
         """End the attempt that is under way, from another thread."""
@@ -112,21 +134,23 @@ class Worker:
     def _next(self) -> Window | None:
         self.is_waiting = True
         try:
-            return self._run.schedule.next(self._window_size, small_first=self._small_first)
+            return self._run.schedule.next(self._window_size, self._number, small_first=not self._number)
         finally:
             self.is_waiting = False
 
     def _window_size(self, direct: bool) -> int:
         run = self._run
-        preferred = run.health.order(tuple(self._paces), time.monotonic())[0]
+        preferred = self._best(run.health.order(tuple(self._paces), time.monotonic()), direct=direct)
         edges = preferred == "xet"
         size = self._paces[preferred].window(direct=direct, edges=edges)
-        return tapered(size, run.schedule.bytes_left, run.settings.max_workers, edges=edges)
+        if self._number >= FIRST:
+            size = max(size // 2, MIN_WINDOW)  # it may soon be surplus, and ends its window first
+        return tapered(size, run.schedule.bytes_left, run.schedule.workers, edges=edges)
 
     def _fetch(self, window: Window) -> None:
         """Bring one window to its end, however often that has to be tried."""
         run, job = self._run, window.job
-        transport = self._transports(job)[0]
+        transport = self._best(self._transports(job), direct=window.direct)
         tally = _Tally(run, job)
         while True:
             position = window.position
@@ -137,6 +161,9 @@ class Worker:
                 return
             except Failure as failure:
                 if run.stopping.is_set() or window.epoch != job.epoch:
+                    run.schedule.give_back(window)
+                    return
+                if self.is_surplus or (window.position == position and self._is_one_too_many(failure)):
                     run.schedule.give_back(window)
                     return
                 tally.failed(window, window.position > position)
@@ -156,6 +183,14 @@ class Worker:
                     run.schedule.finished(window)
                 return
 
+    def _is_one_too_many(self, failure: Failure) -> bool:
+        """Whether it was turned away because there are more connections than the other end likes; a pause follows."""
+        turned_away = failure.status in _TOO_MANY or failure.kind is FailureKind.CUT
+        if not turned_away or not self._run.crowded(time.monotonic()):
+            return False
+        self._run.stopping.wait(pause(1))
+        return True
+
     def _transports(self, job: Job) -> tuple[Transport, ...]:
         available: list[Transport] = ["xet", "http"] if job.file.xet_hash else ["http"]
         if job.file.xet_hash and self._run.settings.transport == "xet":
@@ -165,27 +200,35 @@ class Worker:
             return order[::-1]  # wrong bytes came over the first one
         return order
 
+    def _best(self, order: Sequence[Transport], *, direct: bool) -> Transport:
+        """Over what to fetch: many windows that wait in memory have to be short, for which Xet has too many edges."""
+        many = self._run.schedule.workers > FIRST
+        return "http" if many and not direct and "http" in order else order[0]
+
     def _attempt(self, window: Window, transport: Transport) -> None:
         """One request for the rest of the window."""
         run, job = self._run, window.job
-        if transport not in self._sources:
+        opened = transport not in self._sources
+        if opened:
             self._sources[transport] = run.make_source[transport]()
         source = self._sources[transport]
-        began, before, first_byte = time.perf_counter(), window.position, 0.0
+        began, before, first_byte, asked = time.perf_counter(), window.position, 0.0, window.end
         self.attempt += 1
         self._source = source
         outcome = "stopped"
-        pieces = source.window(job.file, window.position, window.end, afresh=job.mismatches > 0)
+        pieces = source.window(job.file, window.position, asked, afresh=job.mismatches > 0)
         try:
             for piece in pieces:
                 if not first_byte:
                     first_byte = time.perf_counter() - began
                 self._source = None  # what follows is not the line's fault
-                if run.stopping.is_set() or window.epoch != job.epoch:
+                if run.stopping.is_set() or window.epoch != job.epoch or (window.direct and self._must_leave):
                     raise Stopping
-                window.accept(piece)
+                window.accept(piece[: window.end - window.position])
                 self.received += len(piece)
                 run.limit.take(len(piece))
+                if window.position == window.end < asked:
+                    break  # it was cut short: others fetch the rest
                 self._source = source
             outcome = "done"
         except Failure as failure:
@@ -196,7 +239,7 @@ class Worker:
             pieces.close()
             took = time.perf_counter() - began
             run.emit(Attempt(job.file.path, transport, before, window.position, round(took, 3), outcome))
-        self._paces[transport].learn(window.position - before, time.perf_counter() - began, first_byte)
+        self._paces[transport].learn(window.position - before, time.perf_counter() - began, first_byte, opened=opened)
 
     def _after(self, window: Window, failure: Failure, used: Transport, tally: _Tally) -> Transport | None:
         """What follows a failed attempt: the transport of the next one, or None when the window is given up."""

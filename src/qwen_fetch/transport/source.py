@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AWAY", "Failure", "FailureKind", "Source", "piece_size"]
 
-_PIECE = 1 << 20
+_PIECE = 256 << 10
 _SMALLEST_PIECE = 4 << 10  # with a limit on the rate
 _PIECES_A_SECOND = 50
 
