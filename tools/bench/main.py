@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.big import BIG, growth_table, measure_big
 from bench.chart import chart
+from bench.line import missing as missing_for_a_line
 from bench.pages import page
 from bench.peers import OURS, TOOL, find
 from bench.results import as_json, best_of, table
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _TITLES = {scene.name: scene.title for scene in SCENES} | {scene.name: scene.title for scene in UPKEEP}
-_ON_REQUEST = [scene.name for scene in SCENES if scene.real_size]
+_ON_REQUEST = [scene.name for scene in SCENES if scene.real_size or scene.far]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not peers:
             parser.error(f"no peer that is installed has a name that begins with {' or '.join(options.peer)}")
     names = options.scene or [*(name for name in _TITLES if name not in _ON_REQUEST), BIG]
+    if any(scene.far for scene in SCENES if scene.name in names) and (lack := missing_for_a_line()):
+        parser.error(f"a long line needs {lack}")
     results: list[Result] = []
     growth: list[Growth] = []
     with ExitStack() as stack:

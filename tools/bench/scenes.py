@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.line import Line
+
 __all__ = ["SCENES", "Scene"]
 
 
@@ -24,6 +26,8 @@ class Scene:
         real_size: All 57.7 GB, served from sparse files, whatever the scale and `size` are. It takes so much disk
             and time that it has to be asked for.
         once: Whether one run is enough: the line decides, and it is the same each time.
+        far: What lies between client and server; None: nothing but the loopback. It takes root, and is measured on
+            request alone.
     """
 
     name: str
@@ -37,6 +41,25 @@ class Scene:
     size: int = 1
     real_size: bool = False
     once: bool = False
+    far: Line | None = None
+
+
+_FAR = 400e6 / 8  # bytes per second
+_PAYLOAD = 1448 / 1500  # of a packet
+
+
+def _long(name: str, title: str, line: Line, *, xet: bool) -> Scene:
+    return Scene(
+        f"long-line-{name}",
+        title,
+        server=() if xet else ("--no-xet",),
+        line=line.rate * _PAYLOAD,
+        only_xet=xet,
+        splits=4,
+        times_ideal=12,
+        once=True,
+        far=line,
+    )
 
 
 SCENES = (
@@ -110,5 +133,15 @@ SCENES = (
         times_ideal=3,
         real_size=True,
         once=True,
+    ),
+    *(
+        _long(
+            f"{loss:g}-{tcp}-{'xet' if xet else 'http'}",
+            f"400 Mbit/s, 100 ms, {loss:g} % loss, {tcp}, {'Xet' if xet else 'HTTP'}",
+            Line(_FAR, 0.1, loss / 100, tcp),
+            xet=xet,
+        )
+        for loss, tcp in ((0.05, "cubic"), (0.01, "cubic"), (0.05, "bbr"))
+        for xet in (True, False)
     ),
 )

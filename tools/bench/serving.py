@@ -72,11 +72,12 @@ class Server:
         return self._served
 
 
-def embedded(repo: Path, work: Path, options: Sequence[str] = ()) -> Server:
-    """The embedded Hub, with the options of `python -m qwen_fetch.localhub`."""
+def embedded(repo: Path, work: Path, options: Sequence[str] = (), before: Sequence[str] = ()) -> Server:
+    """The embedded Hub, with the options of `python -m qwen_fetch.localhub`, and what stands before its command."""
     work.mkdir(parents=True)
     told, log = work / "hub.out", work / "requests.log"
-    command = [sys.executable, "-m", "qwen_fetch.localhub", "--folder", str(repo), "--log", str(log), *options]
+    hub = [sys.executable, "-m", "qwen_fetch.localhub"]
+    command = [*before, *hub, "--folder", str(repo), "--log", str(log), *options]
     server = Server("embedded", Child(command, os.environ, told), log)
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:

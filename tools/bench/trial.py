@@ -8,11 +8,12 @@ import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bench.line import laid
 from bench.peers import Job
 from bench.process import Child, Usage
 from bench.results import Result
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from bench.line import Ends
     from bench.peers import Peer
     from bench.scenes import Scene
     from bench.serving import Server
@@ -65,9 +67,9 @@ class Repo:
 
 def run_trial(scene: Scene, peer: Peer, repo: Repo, work: Path) -> Result:
     """Measure one run. Everything is written below `work`, and removed."""
-    with clean_room(work) as room:
+    with clean_room(work) as room, laid(scene.far, room) if scene.far else nullcontext() as ends:
         with (
-            _server(scene, repo, room / "server") as server,
+            _server(scene, repo, room / "server", ends) as server,
             peer.front(server.endpoint, repo.folder, repo.digests) as endpoint,
         ):
             job = Job(endpoint, room, list(repo.digests), scene.splits)
@@ -75,7 +77,8 @@ def run_trial(scene: Scene, peer: Peer, repo: Repo, work: Path) -> Result:
             ideal = repo.weight_bytes / scene.line if scene.line else None
             limit = scene.times_ideal * (ideal or 1)
             _warm_memory(room / "scratch", min(repo.weight_bytes, _WARMED))
-            usages, finished = _until_done(peer, job, scene.kill_every, limit, lambda: repo.is_right(peer.tree(job)))
+            start = _start(peer, job, ends)
+            usages, finished = _until_done(start, scene.kill_every, limit, lambda: repo.is_right(peer.tree(job)))
             served = server.stop()
         left = left_behind(peer, job, repo)
         return Result(
@@ -98,22 +101,27 @@ def run_trial(scene: Scene, peer: Peer, repo: Repo, work: Path) -> Result:
         )
 
 
-def _server(scene: Scene, repo: Repo, work: Path) -> Server:
+def _server(scene: Scene, repo: Repo, work: Path, ends: Ends | None) -> Server:
+    if scene.server is not None and ends is not None:
+        return embedded(repo.folder, work, (*scene.server, "--address", ends.address), ends.far)
     if scene.server is not None:
         return embedded(repo.folder, work, scene.server)
     return fast_xet(repo.folder, work) if scene.only_xet else fast(repo.folder, work)
 
 
+def _start(peer: Peer, job: Job, ends: Ends | None) -> Callable[[], Child]:
+    command = [*(ends.near if ends else ()), *peer.command(job)]
+    return lambda: Child(command, peer.variables(job), job.folder / "log.txt")
+
+
 def _until_done(
-    peer: Peer, job: Job, kill_every: float | None, limit: float, is_right: Callable[[], bool]
+    start: Callable[[], Child], kill_every: float | None, limit: float, is_right: Callable[[], bool]
 ) -> tuple[list[Usage], bool]:
     """Run a peer once, or again and again when it is killed; returns what each run cost, and whether it got there."""
     usages: list[Usage] = []
     while True:
         left = limit - _spent(usages)
-        usage = Child(peer.command(job), peer.variables(job), job.folder / "log.txt").wait(
-            min(kill_every or left, left)
-        )
+        usage = start().wait(min(kill_every or left, left))
         usages.append(usage)
         if not usage.stopped and (not usage.code or not kill_every or is_right()):
             return usages, True

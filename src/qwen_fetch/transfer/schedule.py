@@ -30,7 +30,7 @@ __all__ = ["Schedule"]
 
 MEMORY = 36 << 20  # bytes of all windows that wait in memory for their turn, being fetched or done
 _MEMORY_WINDOW = 9 << 20  # so that several workers can run ahead in it
-_LEAST_LEFT = 512 << 10  # bytes of a window that its worker keeps: more than it takes in at a time
+_LEAST_LEFT = 2 << 20  # bytes of a window that its worker keeps: more than it takes in at a time
 _LOCK_PAUSE = 0.5  # seconds between two looks at a lock that somebody else holds
 
 _UNFINISHED = (State.WAITING, State.ACTIVE, State.CHECKING)

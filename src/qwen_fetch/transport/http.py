@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Addresses", "HttpSource"]
 
 _MAX_REDIRECTS = 5
+_PIECE = 256 << 10  # bytes read at a time: more is not faster, and takes memory once for each connection
 _PERHAPS_THE_RANGE = {400, 403, 405}
 # After these the endpoint is asked again where the bytes are: its data host may have moved.
 _MOVED = {
@@ -119,7 +120,7 @@ class HttpSource:
         self._addresses = addresses
         self._timeout = timeout
         self._connection = Connection(timeout, stall_timeout)
-        self._buffer = memoryview(bytearray(piece_size(limit_rate)))
+        self._buffer = memoryview(bytearray(piece_size(limit_rate, _PIECE)))
 
     def window(self, file: RepoFile, start: int, end: int, *, afresh: bool = False) -> Generator[memoryview]:
         """See `Source.window`."""

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["AWAY", "Failure", "FailureKind", "Source", "piece_size"]
 
-_PIECE = 256 << 10
+_PIECE = 1 << 20
 _SMALLEST_PIECE = 4 << 10  # with a limit on the rate
 _PIECES_A_SECOND = 50
 
 
-def piece_size(limit_rate: int | None) -> int:
+def piece_size(limit_rate: int | None, most: int = _PIECE) -> int:
     """Bytes to read from a connection at a time: less where the rate is limited, so that it is even."""
-    return _PIECE if limit_rate is None else min(_PIECE, max(_SMALLEST_PIECE, limit_rate // _PIECES_A_SECOND))
+    return most if limit_rate is None else min(most, max(_SMALLEST_PIECE, limit_rate // _PIECES_A_SECOND))
 
 
 class FailureKind(StrEnum):
