@@ -24,6 +24,9 @@ from qwen_fetch.base.units import parse_bytes, size_text, time_text
         ("timeout", float("nan")),
         ("timeout", float("inf")),
         ("stall_timeout", 0.0),
+        ("endpoint", "https://huggingface.co,"),
+        ("endpoint", "http://cache:8000,nonsense"),
+        ("endpoint", "http://cache:8000 https://huggingface.co"),
         ("max_workers", 0),
         ("max_workers", 1000),
         ("max_retries", 0),
@@ -111,3 +114,13 @@ def test_sizes_and_times_for_people() -> None:
         "1000.00 TB",
     ]
     assert [time_text(s) for s in (3, 59.4, 600, 5400, 40_000)] == ["3 s", "59 s", "10 min", "1 h 30 min", "11 h 7 min"]
+
+
+def test_a_second_endpoint_is_for_when_the_first_is_away() -> None:
+    first = Settings(endpoint="http://cache:8000/,https://huggingface.co")
+    assert (first.hub_endpoint, first.host, first.give_up_here) == ("http://cache:8000", "cache", 15.0)
+    second = first.elsewhere
+    assert second is not None
+    assert (second.hub_endpoint, second.elsewhere) == ("https://huggingface.co", None)
+    assert second.give_up_here == second.give_up_after
+    assert Settings(endpoint="http://a,http://b", give_up_after=3.0).give_up_here == 3.0

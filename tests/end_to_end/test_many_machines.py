@@ -86,7 +86,9 @@ class House:
     @property
     def weights(self) -> int:
         """Bytes of the files that come from the data host."""
-        return sum(entry.size for entry in self.hub.catalog.revision("main").entries.values() if entry.is_lfs)
+        revision = self.hub.catalog.revision("main")
+        assert revision is not None
+        return sum(entry.size for entry in revision.entries.values() if entry.is_lfs)
 
     @property
     def sent(self) -> int:
@@ -165,12 +167,10 @@ def test_a_damaged_slice_is_fetched_again_for_all(house: House) -> None:
 
 def damage(kept: Path) -> int:
     """Flip a bit in a slice of the largest weight; returns that weight's size."""
-    slices = [
-        path for path in kept.rglob("*") if path.is_file() and b"Content-Range: bytes " in path.read_bytes()[:4096]
-    ]
-    sizes = {
-        path: int(re.search(rb"Content-Range: bytes \d+-\d+/(\d+)", path.read_bytes()[:4096])[1]) for path in slices
-    }
+    sizes = {}
+    for path in kept.rglob("*"):
+        if path.is_file() and (told := re.search(rb"Content-Range: bytes \d+-\d+/(\d+)", path.read_bytes()[:4096])):
+            sizes[path] = int(told[1])
     victim = max(sizes, key=lambda path: (sizes[path], path.stat().st_size))
     raw = bytearray(victim.read_bytes())
     raw[-100] ^= 1
@@ -209,3 +209,30 @@ def test_it_is_no_open_proxy(house: House) -> None:
 def test_the_diagnosis_shows_the_cache(house: House) -> None:
     house.fetch("first")
     assert "HIT" in house.machine("second").run("--diagnose").out
+
+
+def test_a_cache_that_is_down_is_not_missed(house: House) -> None:
+    """Only where the user says so: the second address is asked, with one line about it."""
+    tool = house.machine("first")
+    tool.endpoint = "http://127.0.0.1:9"
+    ended = tool.run("--endpoint", f"http://127.0.0.1:{free_port()},{house.hub.endpoint}", "--max-retries", "1")
+    assert ended.code == 0, ended
+    assert tool.tree_is(house.repo)
+    assert ended.err.count(f"Going on with {HUB}.") == 1
+
+
+def test_a_cache_that_goes_down_on_the_way_is_not_missed(house: House) -> None:
+    """What came through it stays, and the rest comes from the second address."""
+    tool, other = house.machine("first"), house.folder / "other"
+    other.mkdir()
+    house.hub.line_rate = 2 * house.weights / 3
+    with cache_before(house.hub, other) as endpoint:
+        addresses = f"{endpoint},{house.hub.endpoint}"
+        process = tool.start("--endpoint", addresses, "--max-retries", "2", "--transport", "http")
+        time.sleep(1.0)
+        assert house.sent
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    assert tool.tree_is(house.repo)
+    assert err.count(f"Going on with {HUB}.") == 1
+    assert house.sent <= 1.3 * house.weights  # the slices that were on their way through the cache, 1 MB each

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, get_args
@@ -27,6 +27,7 @@ _DAY = 86_400
 _ADDRESS = re.compile(r"[!#-;=?-~]+")  # no blanks, quotes, brackets of a text, nothing outside ASCII
 _BEARER = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750
 # What was given is not repeated: it may hold a password.
+_NEARBY = 15.0  # seconds that a cache in the house may be silent when there is somebody else to ask
 _AN_ENDPOINT = "wants an address such as https://huggingface.co, without user, password or query"
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 # As `git check-ref-format` has it, and no option.
@@ -51,7 +52,8 @@ class Settings:
         repo_id: ``owner/name`` on the Hub.
         revision: Branch, tag or commit.
         cache_dir: The Hub cache (the folder that holds ``models--…``); None: what the environment says.
-        endpoint: The Hub's address, ``https://host``; None: what the environment says.
+        endpoint: The Hub's address, ``https://host``; None: what the environment says. After a comma, where to go on
+            when it is out of reach.
         token: The user's token; None: what the environment or the login says.
         include: Globs over repo paths; empty means all.
         exclude: Globs over repo paths.
@@ -118,7 +120,7 @@ class Settings:
                 f"--transport wants auto, xet or http, not {self.transport!r}",
             ),
             (
-                self.endpoint is None or _is_endpoint(self.endpoint),
+                self.endpoint is None or all(map(_is_endpoint, self.endpoint.split(","))),
                 f"--endpoint {_AN_ENDPOINT}",
             ),
         )
@@ -144,13 +146,24 @@ class Settings:
     def hub_endpoint(self) -> str:
         """The Hub's address, without a slash at the end."""
         if self.endpoint is not None:
-            return self.endpoint.rstrip("/")
+            return self.endpoint.split(",")[0].rstrip("/")
         from huggingface_hub import constants  # noqa: PLC0415 - as above
 
         endpoint = str(constants.ENDPOINT).strip().rstrip("/")
         if not _is_endpoint(endpoint):
             raise Problem(catalogue.USAGE, detail=f"HF_ENDPOINT {_AN_ENDPOINT}.")
         return endpoint
+
+    @property
+    def elsewhere(self) -> Settings | None:
+        """The same request, to the address after this one; None: there is none."""
+        _, _, others = (self.endpoint or "").partition(",")
+        return replace(self, endpoint=others) if others else None
+
+    @property
+    def give_up_here(self) -> float:
+        """Seconds without a new byte after which this address is given up; not the request, where there is another."""
+        return min(self.give_up_after, _NEARBY) if self.elsewhere else self.give_up_after
 
     @property
     def is_exposed(self) -> bool:

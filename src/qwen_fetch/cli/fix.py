@@ -38,7 +38,11 @@ def _parser() -> Parser:
     parser.add_argument("--repo-id", default=DEFAULT_REPO, metavar="OWNER/NAME", help="default: %(default)s")
     parser.add_argument("--revision", default="main", help="branch, tag or commit (default: %(default)s)")
     parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="default: what HF_HUB_CACHE or HF_HOME says")
-    parser.add_argument("--endpoint", metavar="URL", help="default: what HF_ENDPOINT says, or https://huggingface.co")
+    parser.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="default: what HF_ENDPOINT says, or https://huggingface.co; URL,URL: the second where the first is away",
+    )
     parser.add_argument("--token", help="default: what HF_TOKEN or `hf auth login` says")
     parser.add_argument(
         "--adopt", nargs="+", action="extend", default=[], type=Path, metavar="DIR", help="look there too for files"

@@ -84,7 +84,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="also the LoRA (0.85 GB) that makes a picture in 4 or 8 passes instead of 100",
     )
     what.add_argument("--cache-dir", type=Path, metavar="DIR", help="default: what HF_HUB_CACHE or HF_HOME says")
-    what.add_argument("--endpoint", metavar="URL", help="default: what HF_ENDPOINT says, or https://huggingface.co")
+    what.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="default: what HF_ENDPOINT says, or https://huggingface.co; URL,URL: the second where the first is away",
+    )
     what.add_argument("--token", help="default: what HF_TOKEN or `hf auth login` says")
     line = parser.add_argument_group("the line")
     line.add_argument(

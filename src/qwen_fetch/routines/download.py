@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
 from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Started, Waiting
-from qwen_fetch.base.problem import Problem
+from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.units import size_text
 from qwen_fetch.cache.disk import file_size
 from qwen_fetch.cache.linking import link
@@ -134,6 +134,17 @@ class Download:
         Raises:
             Problem: It could not be finished. Everything received is kept.
         """
+        elsewhere = self.settings.elsewhere
+        try:
+            return self._run_here()
+        except Problem as problem:
+            if elsewhere is None or problem.exit_code is not ExitCode.NETWORK:
+                raise
+            self._emit(Note(f"{problem.what} Going on with {elsewhere.host}."))
+        return Download(elsewhere, self._tell, self._tick).run()
+
+    def _run_here(self) -> Result:
+        """The same, as far as this endpoint is concerned."""
         try:
             try:
                 return self._run()
@@ -149,6 +160,8 @@ class Download:
                 self._resume, self._force = True, False
                 return self._run()
         except Problem as problem:
+            if self.settings.elsewhere:
+                raise
             self._enter("diagnosis")
             token = self._hub.token
             raise explain(problem, self.settings, self._large_path, self._tick, token) from problem

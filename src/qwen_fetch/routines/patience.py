@@ -64,7 +64,7 @@ class Patience:
                     raise self._refusal(problem) from error
                 rule = RULES[error.kind] if isinstance(error, Failure) else Rule(again=not isinstance(error, Problem))
                 bounds = [self._settings.max_retries, rule.most, None if rule.again else 1]
-                late = time.monotonic() - began >= self._settings.give_up_after
+                late = time.monotonic() - began >= self._settings.give_up_here
                 if late or failures >= min((bound for bound in bounds if bound), default=failures + 1):
                     raise problem from error
                 wait = pause(failures)

@@ -250,7 +250,7 @@ class Worker:
             run.schedule.in_one_piece(job)
             return None
         failures = tally.failures
-        late = time.monotonic() - tally.gained_at >= run.settings.give_up_after
+        late = time.monotonic() - tally.gained_at >= run.settings.give_up_here
         decision = decide(failure, used, self._transports(job), failures, run.settings.max_retries, late=late)
         if decision.give_up:
             problem = problem_of(failure, run.settings, path=job.file.path, tries=failures)
