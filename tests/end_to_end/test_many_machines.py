@@ -65,7 +65,7 @@ def configuration(hub: LocalHub, folder: Path, ports: tuple[int, int]) -> str:
     temporary = "".join(
         f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    user = f"user {os.environ.get('USER', 'root')};\n" if os.name == "posix" and os.geteuid() == 0 else ""
+    user = f"user {os.environ.get('USER', 'root')};\n" if sys.platform != "win32" and os.geteuid() == 0 else ""
     return user + own + text.replace("http {", f"http {{\naccess_log off;\n{temporary}", 1)
 
 
@@ -206,9 +206,12 @@ def test_it_is_no_open_proxy(house: House) -> None:
     assert refused.value.code == 404
 
 
-def test_the_diagnosis_shows_the_cache(house: House) -> None:
+def test_diagnosis_and_log_show_the_cache(house: House) -> None:
     house.fetch("first")
-    assert "HIT" in house.machine("second").run("--diagnose").out
+    second = house.machine("second")
+    assert "HIT" in second.run("--diagnose").out
+    assert second.run("--log", str(house.folder / "log")).code == 0
+    assert "done, HIT by a cache" in (house.folder / "log").read_text(encoding="utf-8")
 
 
 def test_a_cache_that_is_down_is_not_missed(house: House) -> None:

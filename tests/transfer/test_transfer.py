@@ -45,6 +45,7 @@ class Played:
         self._serve = serve
         self._aborted = threading.Event()
         self.closed = False
+        self.cache = ""
 
     def window(self, file: RepoFile, start: int, end: int, *, afresh: bool = False) -> Generator[memoryview]:  # noqa: ARG002
         for piece in self._serve(file, start, end):

@@ -85,7 +85,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request has ended: the bytes `start` to `end` of a file; `outcome` is ``done`` or why not."""
+    """One request has ended: the bytes `start` to `end` of a file.
+
+    `outcome` is ``done``, with what a cache on the way said; or why not.
+    """
 
     path: str
     transport: Transport

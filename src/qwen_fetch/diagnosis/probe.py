@@ -20,7 +20,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from qwen_fetch.base.door import one_line
 from qwen_fetch.base.waiting import Aside, call_with_ticks, within
 from qwen_fetch.diagnosis.certificates import issuer_of
-from qwen_fetch.transport.answers import check_data, circle, reason, redirected
+from qwen_fetch.transport.answers import check_data, circle, reason, redirected, said_by_caches
 from qwen_fetch.transport.connection import Connection, connect, origin
 from qwen_fetch.transport.endpoint import Endpoint
 from qwen_fetch.transport.environment import environment
@@ -222,14 +222,13 @@ def _ask(
     finally:
         connection.close()
     title = re.search(rb"<title[^>]*>(.*?)</title>", body, re.IGNORECASE | re.DOTALL)
-    said = (response.headers.get(name, "") for name in ("X-Cache-Status", "X-Cache", "Via"))
     return Answer(
         status=response.status,
         failure=wrong,
         title=one_line(unescape(title[1].decode("utf-8", "replace"))) if title else "",
         skew=_skew(response),
         location=urljoin(url, response.headers.get("Location", "")) if moved else "",
-        cache=one_line(next(filter(None, said), "")),
+        cache=said_by_caches(response),
         is_object=body.lstrip().startswith(b"{"),
     )
 

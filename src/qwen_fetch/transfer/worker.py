@@ -230,7 +230,7 @@ class Worker:
                 if window.position == window.end < asked:
                     break  # it was cut short: others fetch the rest
                 self._source = source
-            outcome = "done"
+            outcome = f"done, {source.cache} by a cache" if source.cache else "done"
         except Failure as failure:
             outcome = str(failure)
             raise

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from http.client import HTTPResponse
     from urllib.parse import SplitResult
 
-__all__ = ["check_data", "circle", "fail", "fail_to_connect", "linked_etag", "reason", "redirected", "stated_range"]
+__all__ = [
+    "check_data",
+    "circle",
+    "fail",
+    "fail_to_connect",
+    "linked_etag",
+    "reason",
+    "redirected",
+    "said_by_caches",
+    "stated_range",
+]
 
 
 _MOST_SAID = 4096  # bytes of a body that says what is wrong
@@ -138,6 +148,12 @@ def _kind_of(error: Exception) -> FailureKind:
 def linked_etag(response: HTTPResponse) -> str:
     """The digest of a large file, as the endpoint gives it on the way to its bytes; empty where it does not."""
     return response.headers.get("X-Linked-Etag", "").removeprefix("W/").strip('"').lower()
+
+
+def said_by_caches(response: HTTPResponse) -> str:
+    """What a cache on the way says of an answer (``X-Cache-Status``, ``X-Cache``, ``Via``), if there is one."""
+    said = (response.headers.get(name, "") for name in ("X-Cache-Status", "X-Cache", "Via"))
+    return one_line(next(filter(None, said), ""))
 
 
 def circle(parts: SplitResult) -> Failure:

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
 
-from qwen_fetch.transport.answers import check_data, circle, linked_etag, redirected, stated_range
+from qwen_fetch.transport.answers import check_data, circle, linked_etag, redirected, said_by_caches, stated_range
 from qwen_fetch.transport.connection import Connection
 from qwen_fetch.transport.source import AWAY, Failure, FailureKind, piece_size
 
@@ -120,6 +120,7 @@ class HttpSource:
         self._addresses = addresses
         self._timeout = timeout
         self._connection = Connection(timeout, stall_timeout)
+        self.cache = ""
         self._buffer = memoryview(bytearray(piece_size(limit_rate, _PIECE)))
 
     def window(self, file: RepoFile, start: int, end: int, *, afresh: bool = False) -> Generator[memoryview]:
@@ -139,6 +140,7 @@ class HttpSource:
                     if 300 <= response.status < 400:
                         self._addresses.moved(file, url, response)
                         continue
+                    self.cache = said_by_caches(response)
                     if asks_part:
                         self._check_part(response, url, host)
                     skip = self._check(response, url, file, start, end)

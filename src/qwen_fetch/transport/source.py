@@ -113,7 +113,13 @@ class Failure(Exception):  # noqa: N818 - an outcome that is planned for, not an
 
 
 class Source(Protocol):
-    """One worker's connection over one transport."""
+    """One worker's connection over one transport.
+
+    Attributes:
+        cache: What a cache on the way said of its last answer; empty: none did.
+    """
+
+    cache: str
 
     @property
     def transport(self) -> Transport:

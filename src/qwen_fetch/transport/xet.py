@@ -89,6 +89,7 @@ class XetSource:
     def __init__(
         self, admission: Admission, timeout: float, stall_timeout: float, limit_rate: int | None = None
     ) -> None:
+        self.cache = ""  # none has what is signed anew each time
         self._admission = admission
         self._service = Connection(timeout, stall_timeout)
         self._store = Connection(timeout, stall_timeout)
