@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -103,6 +104,27 @@ def test_help_names_every_option(tool: Tool) -> None:
     )
     for option in contract.split():
         assert option in ended.out
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("command", "begun", "completed"),
+    [
+        ("qwen-fetch", "--status", "--status-only"),
+        ("qwen-fetch", "--progress pl", "plain"),
+        ("qwen-fetch-repair", "--cache", "--cache-dir"),
+        ("qwen-fetch-edit", "--light", "--lightning"),
+    ],
+)
+def test_a_shell_completes_what_was_begun(tool: Tool, command: str, begun: str, completed: str) -> None:
+    script = tool.run("--print-completion", "bash", command=[str(Path(sys.executable).with_name(command))])
+    assert script.code == 0, script
+    words = f"{command} {begun}"
+    ask = f"COMP_WORDS=({words}); COMP_CWORD={len(words.split()) - 1}; {'_shtab_' + command.replace('-', '_')}"
+    found = subprocess.run(
+        ["bash", "-c", f'{script.out}\n{ask}; echo "${{COMPREPLY[@]}}"'], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == [completed]
 
 
 def test_the_three_names_of_the_command(tool: Tool) -> None:

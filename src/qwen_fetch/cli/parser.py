@@ -7,9 +7,10 @@ import re
 import sys
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from qwen_fetch.base import catalogue
+from qwen_fetch.base.door import say
 from qwen_fetch.base.problem import Problem
 from qwen_fetch.base.shell import program, quoted
 
@@ -84,6 +85,12 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
+        self.add_argument(
+            "--print-completion",
+            action=_Completion,
+            choices=["bash", "zsh"],
+            help="what lets that shell complete options",
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise it as a problem."""
@@ -108,6 +115,22 @@ class Parser(argparse.ArgumentParser):
             near = get_close_matches(option, [name for name in known if name.startswith("--")], n=1, cutoff=0.7)
             if meant := next((name for name in [_ELSEWHERE.get(option, ""), *near] if name in known), ""):
                 yield f"Is {meant} meant?"
+
+
+class _Completion(argparse.Action):
+    """Prints a script for a shell, and ends."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002 - as the base class has it
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        import shtab  # noqa: PLC0415 - for nobody else
+
+        say(shtab.complete(parser, values))
+        parser.exit()
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
