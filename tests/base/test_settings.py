@@ -124,3 +124,9 @@ def test_a_second_endpoint_is_for_when_the_first_is_away() -> None:
     assert (second.hub_endpoint, second.elsewhere) == ("https://huggingface.co", None)
     assert second.give_up_here == second.give_up_after
     assert Settings(endpoint="http://a,http://b", give_up_after=3.0).give_up_here == 3.0
+
+
+def test_the_command_does_not_wake_who_wants_to_sleep() -> None:
+    settings = Settings(keep_awake=False)
+    assert settings.command().endswith("--no-keep-awake")
+    assert "--no-keep-awake" not in settings.command("--status-only")

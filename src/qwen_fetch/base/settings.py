@@ -41,6 +41,7 @@ _CARRIED = {  # options that a proposed command repeats where they are not the d
     "max_retries": "--max-retries",
     "give_up_after": "--give-up-after",
     "limit_rate": "--limit-rate",
+    "keep_awake": "--no-keep-awake",
 }
 
 
@@ -64,6 +65,7 @@ class Settings:
         max_retries: Tries in a row without a new byte on disk before giving up; None: as many as fit.
         give_up_after: Seconds without a new byte on disk before giving up.
         limit_rate: Bytes per second of all connections together; None: no limit.
+        keep_awake: Whether the machine is kept from going to sleep by itself while bytes move.
         adopt: Folders that may hold files, or parts of them, to take over.
 
     Raises:
@@ -84,6 +86,7 @@ class Settings:
     max_retries: int | None = None
     give_up_after: float = 12 * 3600.0
     limit_rate: int | None = None
+    keep_awake: bool = True
     adopt: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:  # noqa: D105 - see the class
@@ -203,7 +206,8 @@ class Settings:
         for each in fields(self) if goes_on else ():  # another mode has no use for how bytes travel
             value = getattr(self, each.name)
             if each.name in _CARRIED and value != each.default and _CARRIED[each.name] not in more:
-                words += [_CARRIED[each.name], f"{value:g}" if isinstance(value, float) else quoted(str(value))]
+                said = f"{value:g}" if isinstance(value, float) else quoted(str(value))
+                words += [_CARRIED[each.name], *([] if isinstance(value, bool) else [said])]
         return " ".join([*words, *more])
 
 

@@ -122,6 +122,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="time without a new byte before giving up, such as 90m (%(default)s)",
     )
     line.add_argument("--limit-rate", type=_bytes, metavar="BYTES", help="per second in all, such as 20M")
+    line.add_argument("--no-keep-awake", action="store_true", help="let the machine go to sleep in mid-download")
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--json", action="store_true", help="the result as one JSON object on stdout")
     shown.add_argument(
@@ -157,6 +158,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         max_retries=arguments.max_retries,
         give_up_after=arguments.give_up_after,
         limit_rate=arguments.limit_rate,
+        keep_awake=not arguments.no_keep_awake,
         adopt=tuple(arguments.adopt),
     )
 

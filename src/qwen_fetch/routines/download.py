@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qwen_fetch.base import catalogue
+from qwen_fetch.base.awake import kept_awake
 from qwen_fetch.base.events import FileDone, Note, Phase, Progress, Started, Waiting
 from qwen_fetch.base.problem import ExitCode, Problem
 from qwen_fetch.base.units import size_text
@@ -237,7 +238,8 @@ class Download:
         sources = make_sources(self.settings, self._hub.token, commit, [step.file for step in missing])
         transfer = Transfer(self.settings, self.store, commit, missing, sources, self._emit)
         try:
-            transfer.run(self._tick)
+            with kept_awake(wanted=self.settings.keep_awake):
+                transfer.run(self._tick)
         finally:
             self._memory.save()
         return transfer.bytes_received
