@@ -21,3 +21,13 @@ def test_it_shows_every_promise_on_this_machine_and_leaves_nothing_behind(tool: 
     ]
     assert lines[-1].startswith("Everything works here")
     assert list(tool.home.iterdir()) == [tool.cache]
+
+
+def test_what_stands_in_its_way_is_told_by_each_check(tool: Tool) -> None:
+    tool.extra["SSL_CERT_FILE"] = "/nowhere/certificates"
+    ended = tool.run("--self-test")
+    assert ended.code not in {0, 8}, ended
+    lines = ended.out.splitlines()[1:]
+    assert len(lines) == 9
+    assert lines[2].startswith("FAILED  download over Xet: exit code 2 instead of 0 (SSL_CERT_FILE")
+    assert "Traceback" not in ended.err

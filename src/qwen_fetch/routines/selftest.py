@@ -70,7 +70,7 @@ def self_test(settings: Settings, tick: Callable[[], None]) -> int:
             tick()
             try:
                 seen = check(bench)
-            except _Failed as failure:
+            except (_Failed, OSError) as failure:
                 failed += 1
                 say(f"FAILED  {name}: {failure}")
             else:
@@ -131,8 +131,11 @@ class _Bench:
         with self.start(home, endpoint, *arguments) as process:
             out, err = self._wait(process)
         if process.returncode != expect:
-            last = (err.strip().splitlines() or ["no message"])[-1]
-            raise _Failed(f"exit code {process.returncode} instead of {expect} ({last.strip()})")
+            lines = err.strip().splitlines() or ["no message"]
+            told = next((line for line in lines if line.startswith("error: ")), lines[-1])
+            raise _Failed(
+                f"exit code {process.returncode} instead of {expect} ({told.removeprefix('error: ').strip()})"
+            )
         return out, err
 
     def kill_in_the_middle(self, home: Path, hub: LocalHub, *arguments: str) -> int:
