@@ -37,6 +37,7 @@ __all__ = ["check_cache", "check_environment", "check_names", "check_room"]
 
 _ENTRIES = 4  # files that one of the repo makes: its bytes, its pointer, its lock, a note beside that
 _SPARE_ENTRIES = 20  # folders, listings, records
+_PROBE = ".probe-"
 _UNCHANGED = "Nothing was changed."
 _MARGIN = 64 << 20  # for small files, trees and what else is written meanwhile
 _OLDEST = {"huggingface_hub": (2, 4)}
@@ -73,11 +74,13 @@ def check_cache(settings: Settings, store: Store) -> Iterator[str]:
     """
     try:
         disk.make_folder(store.blobs, store.cache_dir)
-        with tempfile.TemporaryDirectory(dir=store.repo, prefix=".probe-") as folder:
+        with tempfile.TemporaryDirectory(dir=store.repo, prefix=_PROBE) as folder:
             probe = Path(folder, "file")
             probe.write_bytes(b"probe")
             disk.give_name(probe, probe.with_name("renamed"))
     except OSError as error:
+        if Path(str(error.filename)).name.startswith(_PROBE):
+            error.filename = str(store.repo)  # the folder refuses, not what was to be tried in it
         raise local_problem(error, settings, str(store.repo), kept=_UNCHANGED) from error
     if not store.symlinks_work:
         yield "symlinks do not work here, so files are stored in the snapshot folder itself"
