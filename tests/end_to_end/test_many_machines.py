@@ -239,3 +239,16 @@ def test_a_cache_that_goes_down_on_the_way_is_not_missed(house: House) -> None:
     assert tool.tree_is(house.repo)
     assert err.count(f"Going on with {HUB}.") == 1
     assert house.sent <= 1.3 * house.weights  # the slices that were on their way through the cache, 1 MB each
+
+
+def test_the_compose_file_is_about_that_configuration() -> None:
+    """No engine runs it here; what it mounts and opens has to be what the configuration uses."""
+    (compose,), (text,) = blocks("yaml"), blocks("nginx")
+    assert re.findall(r'"(\d+):\1"', compose) == re.findall(r"listen (\d+);", text)
+    kept = re.search(r"proxy_cache_path (\S+)", text)
+    assert kept is not None
+    assert f"hub:{kept[1]}\n" in compose
+    assert "./nginx.conf:/etc/nginx/nginx.conf:ro\n" in compose
+    image = re.search(r"image: nginx:(\d+)\.(\d+)\n", compose)
+    assert image is not None
+    assert (int(image[1]), int(image[2])) >= (1, 22)
