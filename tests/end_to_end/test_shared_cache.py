@@ -7,12 +7,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
+from workbench import Tool
+
+from qwen_fetch.base.problem import ExitCode
 
 if TYPE_CHECKING:
-    from workbench import OpenHub, Tool
+    from collections.abc import Iterator
+
+    from workbench import OpenHub
 
 pytestmark = pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can play two users")
 GROUP = 5000
@@ -38,22 +44,21 @@ def as_user(number: int, umask: int, tool: Tool, *arguments: str) -> subprocess.
 
 
 @pytest.fixture
-def shared(tool: Tool, open_hub: OpenHub, small_repo: Path) -> Tool:
-    """A cache in a folder of a group."""
-    tool.endpoint = open_hub(small_repo).endpoint
-    tool.cache.mkdir(parents=True)
-    shutil.chown(tool.cache, group=GROUP)
-    tool.cache.chmod(0o2775)
-    for folder in (tool.cache, *tool.cache.parents):  # pytest's own folders are for one user
-        if folder != Path("/tmp"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    try:
-        runs = as_user(1001, 0o002, tool, "--version").returncode == 0
-    except PermissionError:
-        runs = False
-    if not runs:
-        pytest.skip("another user cannot run this Python")
-    return tool
+def shared(open_hub: OpenHub, small_repo: Path) -> Iterator[Tool]:
+    """A cache in a folder of a group, in a place of its own: pytest's folders are closed to other users."""
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        tool = Tool(Path(place, "hf"), open_hub(small_repo).endpoint)
+        tool.cache.mkdir(parents=True)
+        shutil.chown(tool.cache, group=GROUP)
+        tool.cache.chmod(0o2775)
+        try:
+            reached = as_user(1001, 0o002, tool, "--status-only").returncode == ExitCode.INCOMPLETE
+        except PermissionError:
+            reached = False
+        if not reached:
+            pytest.skip("another user cannot run this Python, or reach the folder for temporary files")
+        yield tool
 
 
 def test_where_the_group_may_write_each_goes_on_with_the_others_work(shared: Tool, small_repo: Path) -> None:
