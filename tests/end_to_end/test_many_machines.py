@@ -222,6 +222,12 @@ def test_a_cache_that_is_down_is_not_missed(house: House) -> None:
     assert ended.code == 0, ended
     assert tool.tree_is(house.repo)
     assert ended.err.count(f"Going on with {HUB}.") == 1
+    before = house.sent
+    again = tool.run(
+        "--endpoint", f"http://127.0.0.1:{free_port()},{house.hub.endpoint}", "--max-retries", "1", "--force"
+    )
+    assert again.code == 0, again
+    assert house.sent - before >= house.weights, "it was told to fetch even what is complete"
 
 
 def test_a_cache_that_goes_down_on_the_way_is_not_missed(house: House) -> None:

@@ -140,32 +140,27 @@ class Download:
             return self._run_here()
         except Problem as problem:
             if elsewhere is None or problem.exit_code is not ExitCode.NETWORK:
-                raise
+                self._enter("diagnosis")
+                token = self._hub.token
+                raise explain(problem, self.settings, self._large_path, self._tick, token) from problem
             self._emit(Note(f"{problem.what} Going on with {elsewhere.host}."))
-        return Download(elsewhere, self._tell, self._tick).run()
+        return Download(elsewhere, self._tell, self._tick, resume=self._resume, force=self._force).run()
 
     def _run_here(self) -> Result:
         """The same, as far as this endpoint is concerned."""
         try:
-            try:
-                return self._run()
-            except Problem as problem:
-                if problem.kind is catalogue.NOT_COMPLETE:
-                    # Somebody else has changed a file after it was checked: look once more at what is there.
-                    self._emit(Note(f"{problem.what} Looking again."))
-                elif problem.kind is catalogue.STALE_LISTING:
-                    self._emit(Note(f"{problem.facts['path']}: another digest is served than was listed; asking again"))
-                    self._afresh = True
-                else:
-                    raise
-                self._resume, self._force = True, False
-                return self._run()
+            return self._run()
         except Problem as problem:
-            if self.settings.elsewhere:
+            if problem.kind is catalogue.NOT_COMPLETE:
+                # Somebody else has changed a file after it was checked: look once more at what is there.
+                self._emit(Note(f"{problem.what} Looking again."))
+            elif problem.kind is catalogue.STALE_LISTING:
+                self._emit(Note(f"{problem.facts['path']}: another digest is served than was listed; asking again"))
+                self._afresh = True
+            else:
                 raise
-            self._enter("diagnosis")
-            token = self._hub.token
-            raise explain(problem, self.settings, self._large_path, self._tick, token) from problem
+        self._resume, self._force = True, False
+        return self._run()
 
     def _prepare(self) -> tuple[Snapshot, Plan, dict[str, int]]:
         """Look before the first byte, plan, and take over what is on this machine.
