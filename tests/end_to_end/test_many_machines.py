@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -195,9 +197,6 @@ def test_the_hubs_own_client_is_served_as_well(house: House) -> None:
 
 
 def test_it_is_no_open_proxy(house: House) -> None:
-    import urllib.error  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
-
     data = re.search(r"listen 127\.0\.0\.1:(\d+);  # the large", (house.folder / "nginx.conf").read_text())
     assert data is not None
     with pytest.raises(urllib.error.HTTPError) as refused:

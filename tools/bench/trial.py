@@ -102,11 +102,11 @@ def run_trial(scene: Scene, peer: Peer, repo: Repo, work: Path) -> Result:
 
 
 def _server(scene: Scene, repo: Repo, work: Path, ends: Ends | None) -> Server:
-    if scene.server is not None and ends is not None:
-        return embedded(repo.folder, work, (*scene.server, "--address", ends.address), ends.far)
-    if scene.server is not None:
+    if scene.server is None:
+        return fast_xet(repo.folder, work) if scene.only_xet else fast(repo.folder, work)
+    if ends is None:
         return embedded(repo.folder, work, scene.server)
-    return fast_xet(repo.folder, work) if scene.only_xet else fast(repo.folder, work)
+    return embedded(repo.folder, work, (*scene.server, "--address", ends.address), ends.far)
 
 
 def _start(peer: Peer, job: Job, ends: Ends | None) -> Callable[[], Child]:

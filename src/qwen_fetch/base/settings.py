@@ -26,8 +26,8 @@ TransportChoice = Literal["auto", "xet", "http"]
 _DAY = 86_400
 _ADDRESS = re.compile(r"[!#-;=?-~]+")  # no blanks, quotes, brackets of a text, nothing outside ASCII
 _BEARER = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750
-# What was given is not repeated: it may hold a password.
 _NEARBY = 15.0  # seconds that a cache in the house may be silent when there is somebody else to ask
+# What was given is not repeated: it may hold a password.
 _AN_ENDPOINT = "wants an address such as https://huggingface.co, without user, password or query"
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 # As `git check-ref-format` has it, and no option.

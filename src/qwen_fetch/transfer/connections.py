@@ -22,9 +22,7 @@ MOST = 16
 """The most. At 400 Mbit/s, 100 ms and 0.05 % loss (cubic) 16 connections were measured at 141 Mbit/s, 32 at 328."""
 
 _WORTH = 1.5  # times the rate that twice the connections must bring; what 4 others lose to them would make 1.33
-_WORTH_WITH_ROOM = (
-    1.25  # where the line has carried `_LEAP` times as much lately: what is missing is not taken by others
-)
+_WORTH_WITH_ROOM = 1.25  # the same, where the line has carried `_LEAP` times as much lately: it has room
 _PEAK_HALVES = 20.0  # seconds
 _LEAP = 1.5  # times as much as now the line has carried lately: four times the connections are tried
 _NO_LOSS = 1.3  # times the rate that half the connections may cost
